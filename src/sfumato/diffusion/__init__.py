@@ -1,0 +1,61 @@
+"""The mathematics of diffusion: tensors in, tensors out, nothing else of ours imported."""
+
+from sfumato.diffusion.denoiser import Denoiser, Denoises
+from sfumato.diffusion.grid import grid
+from sfumato.diffusion.guidance import Guided, Thresholded
+from sfumato.diffusion.loss import DiffusionLoss, times, weight
+from sfumato.diffusion.oracle import Mixture
+from sfumato.diffusion.sampler import (
+    DDIM,
+    DDPM,
+    SAMPLERS,
+    DPMSolver2M,
+    Euler,
+    Heun,
+    Sampler,
+    sample,
+)
+from sfumato.diffusion.schedule import (
+    SCHEDULES,
+    Betas,
+    Flow,
+    Schedule,
+    cosine,
+    linear_betas,
+    scaled_linear_betas,
+)
+from sfumato.diffusion.state import State, Step, noised, start
+from sfumato.diffusion.target import TARGETS, Target
+
+__all__ = [
+    "DDIM",
+    "DDPM",
+    "SAMPLERS",
+    "SCHEDULES",
+    "TARGETS",
+    "Betas",
+    "DPMSolver2M",
+    "Denoiser",
+    "Denoises",
+    "DiffusionLoss",
+    "Euler",
+    "Flow",
+    "Guided",
+    "Heun",
+    "Mixture",
+    "Sampler",
+    "Schedule",
+    "State",
+    "Step",
+    "Target",
+    "Thresholded",
+    "cosine",
+    "grid",
+    "linear_betas",
+    "noised",
+    "sample",
+    "scaled_linear_betas",
+    "start",
+    "times",
+    "weight",
+]
