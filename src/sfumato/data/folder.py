@@ -1,0 +1,200 @@
+"""A folder of pictures with captions or classes; broken files are named and replaced."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from sfumato.data.decode import (
+    UnreadablePicture,
+    is_grey,
+    is_transparent,
+    may_be_transparent,
+    open_picture,
+    to_pixels,
+)
+from sfumato.data.example import Example, Problem, Report
+from sfumato.data.scan import Scan, scan
+from sfumato.errors import SfumatoError
+
+CACHE_LIMIT = 2 << 30
+"""Decoded pictures are kept in memory up to this many bytes (2 GiB), else decoded on demand."""
+
+_JUDGED = 64  # pictures decoded to learn whether alpha channels are really used
+_CHUNK = 512
+_T = TypeVar("_T")
+
+
+class FolderSource:
+    """A captioned folder or a folder of classes; see `Source`.
+
+    Every picture is read once at the start.  One that cannot be read stays in the count, so
+    that positions do not depend on it, and shows the next readable picture in order of name
+    (after the last comes the first).
+
+    Attributes:
+        unreadable: reason for each index that cannot be read.
+        dimensions: (width, height) of each picture as stored; (0, 0) where unreadable.
+
+    Args:
+        root: the folder; a subfolder "train" (or "test", "val") is used where there is one.
+        size: side in pixels.
+        channels: 1, 3, 4 or None to judge by the pictures.
+        split: "train" or "test".
+        broken_share: share of unreadable pictures, in [0, 1], above which to give up.
+
+    Raises:
+        SfumatoError: no pictures, no such split, too many broken ones, a metadata file that
+            cannot be used.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        size: int = 64,
+        channels: int | None = None,
+        split: str = "train",
+        broken_share: float = 0.5,
+    ) -> None:
+        found = scan(root, split)
+        self.name = found.name
+        self.size = size
+        self.classes = found.classes
+        self.unreadable: dict[int, str] = dict(found.refused)
+        self.dimensions: list[tuple[int, int]] = [(0, 0)] * len(found.paths)
+        self._found = found
+        self.channels = channels or self._judge_channels()
+        self._pixels = self._read_all()
+        self._demand_enough(root, broken_share)
+
+    def __len__(self) -> int:
+        return len(self._found.paths)
+
+    def __getitem__(self, index: int) -> Example:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"picture {index} of {len(self)}")
+        index %= len(self)
+        for _ in range(len(self)):
+            if index not in self.unreadable:
+                try:
+                    return self._example(index)
+                except UnreadablePicture as error:  # it was there when the folder was scanned
+                    self.unreadable[index] = f"{error} (when it was scanned, it could be read)"
+            index = (index + 1) % len(self)
+        raise SfumatoError(f"No picture in {self._found.root} can be read. Give another folder.")
+
+    def report(self) -> Report:
+        """Unreadable pictures, odd captions, refused paths."""
+        names = self._found.names
+        broken = [
+            Problem(names[index], reason, replaced=True)
+            for index, reason in sorted(self.unreadable.items())
+        ]
+        return Report((*broken, *self._found.remarks), len(self))
+
+    def _example(self, index: int) -> Example:
+        if self._pixels is not None:
+            image = self._pixels[index]
+        else:
+            image = self._decode(index)
+        found = self._found
+        return Example(image, found.captions[index], found.labels[index], found.names[index])
+
+    def _decode(self, index: int) -> np.ndarray:
+        with open_picture(self._found.paths[index]) as image:
+            self.dimensions[index] = image.size
+            return to_pixels(image, self.size, self.channels)
+
+    def _judge_channels(self) -> int:
+        def look(index: int) -> tuple[bool, bool] | None:
+            with open_picture(self._found.paths[index]) as image:
+                return is_grey(image), may_be_transparent(image)
+
+        def see_through(index: int) -> bool:
+            with open_picture(self._found.paths[index]) as image:
+                return is_transparent(image)
+
+        seen = {i: flags for i, flags in self._each(look, "looking") if flags is not None}
+        candidates = [index for index, (_, transparent) in seen.items() if transparent]
+        step = max(1, len(candidates) // _JUDGED)
+        judged = [flag for _, flag in self._each(see_through, "looking", candidates[::step])]
+        share = sum(flag is True for flag in judged) / max(1, len(judged))
+        if share * len(candidates) > 0.5 * len(seen):
+            return 4
+        return 1 if seen and all(grey for grey, _ in seen.values()) else 3
+
+    def _read_all(self) -> np.ndarray | None:
+        shape = (len(self), self.channels, self.size, self.size)
+        cache = np.zeros(shape, dtype=np.uint8) if np.prod(shape) <= CACHE_LIMIT else None
+
+        def read(index: int) -> None:
+            pixels = self._decode(index)
+            if cache is not None:
+                cache[index] = pixels
+
+        for _ in self._each(read, "reading"):
+            pass
+        return cache
+
+    def _each(
+        self, work: Callable[[int], _T], what: str, chosen: Sequence[int] | None = None
+    ) -> list[tuple[int, _T | None]]:
+        """Do something with every readable picture, on several threads, noting what breaks."""
+        from tqdm import tqdm
+
+        def guarded(index: int) -> _T | UnreadablePicture:
+            try:
+                return work(index)
+            except UnreadablePicture as error:
+                return error
+
+        chosen = range(len(self)) if chosen is None else chosen
+        todo = [index for index in chosen if index not in self.unreadable]
+        results: list[tuple[int, _T | None]] = []
+        workers = min(4, _cores())  # Pillow decodes outside Python's lock
+        with (
+            warnings.catch_warnings(),
+            ThreadPoolExecutor(workers) as pool,
+            # shown only on a terminal and only when it takes longer than a second
+            tqdm(total=len(todo), desc=what, unit=" pictures", delay=1.0, disable=None,
+                 file=sys.stderr, leave=False) as bar,
+        ):  # fmt: skip
+            warnings.simplefilter("ignore")  # Pillow's remarks on metadata that is not used
+            for start in range(0, len(todo), _CHUNK):
+                chunk = todo[start : start + _CHUNK]
+                for index, result in zip(chunk, pool.map(guarded, chunk), strict=True):
+                    if isinstance(result, UnreadablePicture):
+                        self.unreadable[index] = str(result)
+                        results.append((index, None))
+                    else:
+                        results.append((index, result))
+                bar.update(len(chunk))
+        return results
+
+    def _demand_enough(self, root: Path, broken_share: float) -> None:
+        broken, total = len(self.unreadable), len(self)
+        if broken <= broken_share * total and (broken < total or broken_share >= 1):
+            return
+        first = min(self.unreadable)
+        raise SfumatoError(
+            f"{broken} of {total} pictures in {root} cannot be read, more than the allowed share "
+            f"of {broken_share:.0%} (the first: {self._found.names[first]}: "
+            f"{self.unreadable[first]}). Mend or remove them; "
+            f'"sfumato data check {root}" lists them all.'
+        )
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+__all__ = ["CACHE_LIMIT", "FolderSource", "Scan"]

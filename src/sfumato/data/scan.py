@@ -1,0 +1,204 @@
+"""What a folder of pictures holds, by names and texts alone: no picture is opened here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from sfumato.data.captions import METADATA_NAMES, read_caption_file, read_metadata, words_of
+from sfumato.data.example import Problem
+from sfumato.errors import SfumatoError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_SPLITS = {"train": ("train", "training"), "test": ("test", "val", "valid", "validation")}
+
+
+@dataclass
+class Scan:
+    """A folder's pictures in order of name; lists run in parallel.
+
+    Attributes:
+        root: the folder, with links resolved.
+        name: what to call the data set.
+        paths: the picture files.
+        names: the same relative to ``root``, with forward slashes.
+        captions: never empty.
+        labels: the class of each picture, or None.
+        classes: all classes in order; empty where captions were found.
+        refused: index -> reason of pictures that must not be opened.
+        remarks: everything odd except unreadable pictures.
+    """
+
+    root: Path
+    name: str
+    paths: list[Path] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    captions: list[tuple[str, ...]] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    classes: tuple[str, ...] = ()
+    refused: dict[int, str] = field(default_factory=dict)
+    remarks: list[Problem] = field(default_factory=list)
+
+
+def scan(folder: Path, split: str = "train") -> Scan:
+    """Find the pictures of a folder and what is said about each.
+
+    A caption comes from a text file of the same name, else from a metadata file; if the whole
+    folder has neither and all pictures lie in two or more subfolders, these are classes.  Where
+    nothing is said, the words of the file's or folder's name are taken, and a remark says so.
+
+    Raises:
+        SfumatoError: no pictures, no such split, or an unusable metadata file.
+    """
+    root = _split_folder(folder, split).resolve()
+    result = Scan(root, folder.resolve().name)
+    files = _walk(root, result)
+    pictures = [name for name in files if PurePath(name).suffix.lower() in EXTENSIONS]
+    if not pictures:
+        raise SfumatoError(
+            f"{root} holds no pictures ({', '.join(EXTENSIONS)}). Put pictures there, with "
+            "captions in .txt files of the same names, in metadata.csv, .jsonl or .parquet "
+            "(columns file_name and text), or in one subfolder for each class."
+        )
+    result.names = pictures
+    result.paths = [root / name for name in pictures]
+    for index, path in enumerate(result.paths):
+        if not path.resolve().is_relative_to(root):
+            result.refused[index] = "is a link that leaves the folder; not followed"
+    tables = _metadata(files, result)
+    sidecars = _sidecars(files)
+    if tables or any(_sidecar(name, sidecars) for name in pictures):
+        _caption(result, tables, sidecars)
+    elif not _classify(result):
+        _caption(result, {}, {})
+    return result
+
+
+def _split_folder(folder: Path, split: str) -> Path:
+    if split not in _SPLITS:
+        raise SfumatoError(f"A folder has no part {split!r}. Take train or test.")
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise SfumatoError(
+            f"{folder} cannot be read ({error.strerror}). Give a folder that you may read."
+        ) from None
+    names = {path.name.lower(): path for path in inside if path.is_dir()}
+    # pictures or a table beside "train" mean that it is a folder like any other
+    plain = any(
+        path.suffix.lower() in EXTENSIONS or path.name.lower() in METADATA_NAMES
+        for path in inside
+        if path.is_file()
+    )
+    if not plain:
+        for name in _SPLITS[split]:
+            if name in names:
+                return names[name]
+    if split == "test":
+        raise SfumatoError(f'{folder} has no test part. Put its pictures into a subfolder "test".')
+    return folder
+
+
+def _walk(root: Path, result: Scan) -> list[str]:
+    files: list[str] = []
+    for where, folders, names in os.walk(root):
+        here = Path(where)
+        for name in folders:
+            if (here / name).is_symlink():
+                origin = (here / name).relative_to(root).as_posix()
+                result.remarks.append(Problem(origin, "is a link to a folder; not followed"))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            # hidden ones are the system's ("._a.jpg" on macOS), not the user's
+            if not name.startswith(".") and (here / name).is_file():
+                files.append((here / name).relative_to(root).as_posix())
+    return sorted(files)
+
+
+def _sidecars(files: list[str]) -> dict[str, str]:
+    return {name[:-4]: name for name in files if name.lower().endswith(".txt")}
+
+
+def _sidecar(picture: str, sidecars: dict[str, str]) -> str | None:
+    """a.txt or a.jpg.txt for a.jpg."""
+    return sidecars.get(str(PurePath(picture).with_suffix("").as_posix())) or sidecars.get(picture)
+
+
+def _metadata(files: list[str], result: Scan) -> dict[str, tuple[str, ...]]:
+    """Captions by picture name, from all metadata files; their paths are checked."""
+    known = set(result.names)
+    captions: dict[str, tuple[str, ...]] = {}
+    for name in files:
+        if PurePath(name).name.lower() not in METADATA_NAMES:
+            continue
+        path = result.root / name
+        if not path.resolve().is_relative_to(result.root):
+            result.remarks.append(Problem(name, "is a link that leaves the folder; not read"))
+            continue
+        rows, remarks = read_metadata(path)
+        for remark in remarks:
+            topic = "caption encoding" if remark.startswith("is not UTF-8") else ""
+            result.remarks.append(Problem(name, remark, topic=topic))
+        for file_name, texts in rows:
+            target = os.path.normpath(PurePath(name).parent / file_name.replace("\\", "/"))
+            target = target.replace(os.sep, "/")
+            if target.startswith("../") or os.path.isabs(target) or ":" in target.split("/")[0]:
+                reason = f"names {file_name!r}, which leaves the folder; refused"
+                result.remarks.append(Problem(name, reason))
+            elif target not in known:
+                reason = f"names {file_name!r}, which is not there or no picture; skipped"
+                result.remarks.append(Problem(name, reason))
+            else:
+                captions[target] = captions.get(target, ()) + texts
+    return captions
+
+
+def _caption(result: Scan, tables: dict[str, tuple[str, ...]], sidecars: dict[str, str]) -> None:
+    result.labels = [None] * len(result.names)
+    bare = not tables and not sidecars
+    if bare:
+        reason = "no captions and no classes found; the words of the file names are taken"
+        result.remarks.append(Problem(result.name, reason, topic="caption missing"))
+    for index, name in enumerate(result.names):
+        texts, complaint = tables.get(name, ()), "has no caption"
+        if name in tables and not texts:
+            complaint = "has an empty caption"
+        sidecar = _sidecar(name, sidecars)
+        if sidecar is not None:
+            own, complaint = _read_sidecar(result, sidecar)
+            texts = own or texts
+        if not texts:
+            texts = (words_of(PurePath(name), result.name),)
+            if not bare and index not in result.refused:
+                reason = f"{complaint}; {texts[0]!r} is taken from its name"
+                result.remarks.append(Problem(name, reason, topic="caption missing"))
+        result.captions.append(texts)
+
+
+def _read_sidecar(result: Scan, sidecar: str) -> tuple[tuple[str, ...], str]:
+    path = result.root / sidecar
+    if not path.resolve().is_relative_to(result.root):
+        return (), f"has a caption file {sidecar} that is a link out of the folder"
+    try:
+        texts, encoding = read_caption_file(path)
+    except OSError as error:
+        return (), f"has a caption file {sidecar} that cannot be read ({error.strerror})"
+    if encoding != "utf-8" and texts:
+        reason = f"is not UTF-8; read as {encoding}: {texts[0]!r}"
+        result.remarks.append(Problem(sidecar, reason, topic="caption encoding"))
+    return texts, f"has an empty caption file {sidecar}"
+
+
+def _classify(result: Scan) -> bool:
+    """Take the first folder of each name as its class, if there are at least two."""
+    if not all("/" in name for name in result.names):
+        return False
+    labels = [name.split("/", 1)[0] for name in result.names]
+    classes = tuple(sorted(set(labels)))
+    if len(classes) < 2:
+        return False
+    result.classes = classes
+    result.labels = list(labels)
+    result.captions = [(label.replace("_", " ").strip() or label,) for label in labels]
+    return True

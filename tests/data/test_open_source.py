@@ -1,0 +1,71 @@
+"""The door to the data: names, paths, and clear words where neither fits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sfumato.data import Source, open_source
+from sfumato.data.example import Problem, Report
+from sfumato.errors import SfumatoError
+
+
+def test_unknown_names_are_met_with_the_known_ones():
+    with pytest.raises(SfumatoError, match=r"'Emojis'.*Did you mean 'emoji'.*fashion-mnist"):
+        open_source("Emojis")
+    with pytest.raises(SfumatoError, match="no folder 'no/such/folder'") as refusal:
+        open_source("no/such/folder")
+    assert "Did you mean" not in str(refusal.value)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(SfumatoError, match="is a file"):
+        open_source(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("wrong", [{"channels": 2}, {"size": 0}, {"size": -64}, {"size": 10**6}])
+def test_senseless_settings_are_refused(tmp_path, wrong):
+    with pytest.raises(SfumatoError, match=r"channels|out of range"):
+        open_source(tmp_path, **wrong)
+
+
+def test_a_folder_may_be_called_like_a_known_set(tmp_path, monkeypatch):
+    (tmp_path / "emoji").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "emoji" / "mine.png")
+    monkeypatch.chdir(tmp_path)
+    assert len(open_source("./emoji")) == 1
+    assert len(open_source("emoji")) > 1000
+
+
+def test_all_sources_keep_the_protocol(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    for data in ("emoji", tmp_path):
+        source = open_source(data, size=16)
+        assert isinstance(source, Source)
+        example = source[0]
+        assert example.image.shape == (source.channels, source.size, source.size)
+        assert example.image.dtype == np.uint8 and example.captions and example.origin
+        assert source.report().total == len(source)
+
+
+def test_report_for_people():
+    assert "no problem" in Report((), 7).text()
+    broken = [Problem(f"{n}.png", "is broken", replaced=True) for n in range(25)]
+    report = Report((*broken, Problem("x.txt", "is odd")), 100)
+    lines = report.text().splitlines()
+    assert report.replaced == 25
+    assert lines[0].startswith("25 of 100") and lines[21] == "  and 5 more"
+    assert lines[-1] == "  x.txt: is odd"
+
+
+def test_listing_and_opening_need_no_torch():
+    code = (
+        "import sys, sfumato.data, sfumato.data.listing as l; l.listing();"
+        "sfumato.data.open_source('emoji')[0]; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

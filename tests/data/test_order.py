@@ -1,0 +1,60 @@
+"""The order of examples, against brute force."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sfumato.data.order import indices
+
+seeds = st.integers(-(2**40), 2**40)
+lengths = st.integers(1, 23)
+
+
+@given(seeds, lengths, st.integers(0, 200), st.integers(0, 100))
+def test_any_window_is_a_piece_of_the_one_by_one_order(seed, length, start, count):
+    one_by_one = [indices(seed, i, 1, length)[0] for i in range(start, start + count)]
+    assert indices(seed, start, count, length) == one_by_one
+
+
+@given(seeds, lengths, st.integers(0, 6))
+def test_every_epoch_shows_every_example_once(seed, length, epoch):
+    assert sorted(indices(seed, epoch * length, length, length)) == list(range(length))
+
+
+@given(seeds, lengths, st.integers(0, 60), st.lists(st.integers(0, 17), max_size=8))
+def test_resuming_anywhere_continues_the_same_list(seed, length, start, pieces):
+    whole = indices(seed, start, sum(pieces), length)
+    parts, position = [], start
+    for piece in pieces:
+        parts += indices(seed, position, piece, length)
+        position += piece
+    assert parts == whole
+
+
+def test_two_processes_share_the_batches_of_one():
+    together = [indices(3, step * 8, 8, 20) for step in range(10)]
+    first = [indices(3, step * 8, 4, 20) for step in range(10)]
+    second = [indices(3, step * 8 + 4, 4, 20) for step in range(10)]
+    assert [a + b for a, b in zip(first, second, strict=True)] == together
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    orders = {tuple(indices(seed, e * 50, 50, 50)) for seed in (0, 1, -1) for e in range(4)}
+    assert len(orders) == 12
+    assert tuple(range(50)) not in orders
+
+
+def test_every_example_comes_first_equally_often():
+    first = Counter(indices(0, epoch * 4, 1, 4)[0] for epoch in range(2000))
+    # four binomial standard deviations around 500
+    assert all(abs(first[i] - 500) < 4 * (2000 * 0.25 * 0.75) ** 0.5 for i in range(4))
+
+
+@pytest.mark.parametrize("wrong", [(0, 0, 1, 0), (0, -1, 1, 5), (0, 0, -1, 5)])
+def test_senseless_requests_are_refused(wrong):
+    with pytest.raises(ValueError, match="no order"):
+        indices(*wrong)
