@@ -1,0 +1,111 @@
+"""What a run leaves for people: log.jsonl, loss.png, sheets of samples, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from sfumato.training.trainer import TrainStep
+
+BANDS = 4
+SAMPLE_SHARE = 0.05  # samples may take this share of the time, no more
+
+
+class Journal:
+    """Listens to the steps of one phase and writes them down.
+
+    Args:
+        folder: of the run; log.jsonl, loss.png and samples/ go there.
+        every: images between two lines of the log.
+        images_seen: where a resumed run stands; later lines of the log are taken back.
+        tensorboard: also write events, if TensorBoard is installed.
+    """
+
+    def __init__(
+        self, folder: Path, every: int, images_seen: int = 0, tensorboard: bool = False
+    ) -> None:
+        self.folder, self.every = folder, every
+        self.path = folder / "log.jsonl"
+        self._window: list[TrainStep] = []
+        self._started = time.monotonic()
+        self._sampling_seconds = 0.0
+        self._take_back(images_seen)
+        self._board = _board(folder) if tensorboard else None
+
+    def heard(self, step: TrainStep) -> None:
+        """Take a step in; writes a line when enough images have passed."""
+        self._window.append(step)
+        batch = len(step.loss)
+        if step.images_seen // self.every == (step.images_seen - batch) // self.every:
+            return
+        line = self._line()
+        self._window = []
+        with self.path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        if self._board is not None:
+            for name in ("loss", "learning_rate", "grad_norm", "images_per_second"):
+                self._board.add_scalar(name, line[name], line["images"])
+
+    def sheet(self, images_seen: int, draw: Callable[[], Image.Image]) -> bool:
+        """Draw and keep a sheet of samples, unless samples have already had their share."""
+        elapsed = time.monotonic() - self._started
+        if self._sampling_seconds > SAMPLE_SHARE * elapsed and elapsed > 60:
+            return False
+        begin = time.monotonic()
+        (self.folder / "samples").mkdir(exist_ok=True)
+        draw().save(self.folder / "samples" / f"{images_seen:09d}.png")
+        self._sampling_seconds += time.monotonic() - begin
+        return True
+
+    def draw(self) -> None:
+        """loss.png from the log, once it has a line."""
+        if not self.path.exists():
+            return
+        from sfumato.pictures.curves import draw_run
+
+        draw_run(self.folder)
+
+    def _line(self) -> dict[str, Any]:
+        loss = torch.cat([step.loss for step in self._window])
+        t = torch.cat([step.t for step in self._window]).double()
+        band = (t * BANDS).long().clamp(max=BANDS - 1)
+        bands = [loss[band == b] for b in range(BANDS)]
+        last = self._window[-1]
+        return {
+            "images": last.images_seen,
+            "loss": float(loss.mean()),
+            "bands": [float(part.mean()) if len(part) else None for part in bands],
+            "learning_rate": last.learning_rate,
+            "grad_norm": max(step.grad_norm for step in self._window),
+            "images_per_second": last.images_per_second,
+        }
+
+    def _take_back(self, images_seen: int) -> None:
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text("utf-8").splitlines():
+            try:
+                if json.loads(line)["images"] <= images_seen:
+                    kept.append(line)
+            except (ValueError, KeyError, TypeError):
+                continue  # a line torn by a kill
+        self.path.write_text("".join(line + "\n" for line in kept), "utf-8")
+
+
+def _board(folder: Path) -> Any:
+    from sfumato.errors import SfumatoError
+
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SfumatoError(
+            'TensorBoard is not installed. Install it: pip install "sfumato[tensorboard]".'
+        ) from error
+    return SummaryWriter(str(folder / "tensorboard"))

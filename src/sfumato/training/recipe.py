@@ -1,0 +1,243 @@
+"""Reading, writing and resolving training recipes: one dial, a stated law, plain TOML.
+
+The law of ``network.size`` (head width 64; E is the EMA's half-life):
+
+======  =====  =====  =====  =====  =============  =======  ==========
+size    width  depth  heads  batch  learning rate  E        images
+======  =====  =====  =====  =====  =============  =======  ==========
+tiny    128    4      2      64     1.5e-3         25,000   250,000
+small   256    8      4      128    1.5e-3         50,000   1,000,000
+base    512    12     8      256    1.5e-3         100,000  4,000,000
+large   768    16     12     256    1.22e-3        100,000  10,000,000
+======  =====  =====  =====  =====  =============  =======  ==========
+
+- learning rate = 1.5e-3 * sqrt(256 / width) * sqrt(batch / 128), to three digits
+- EMA half-life = 50,000 images * batch / 128, about 390 steps whatever the batch
+- micro batch   = the largest divisor of the batch that is at most 128
+- patch         = on latents 1, from a side of 32 on side // 16; on pixels, for the transformer,
+  the largest divisor of the side that leaves at least 7 patches a side, or side // 8 where the
+  divisors are few (networks pad); for the U-Net the largest power of two that leaves 14
+
+A width, depth, batch or any other number that the recipe states is kept, and what depends on it
+follows it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import ValidationError
+
+from sfumato.errors import SfumatoError
+from sfumato.training.sections import Recipe, Size
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# size: (width, depth, batch, images)
+LAW: dict[Size, tuple[int, int, int, int]] = {
+    "tiny": (128, 4, 64, 250_000),
+    "small": (256, 8, 128, 1_000_000),
+    "base": (512, 12, 256, 4_000_000),
+    "large": (768, 16, 256, 10_000_000),
+}
+HEAD_WIDTH = 64
+MICRO_BATCH = 128
+LATENTS_FROM = 64  # pixels
+
+
+def recipe_of(settings: Mapping[str, Any]) -> Recipe:
+    """A recipe from nested settings, ``{"training": {"images": 1000}}``; the rest by default.
+
+    Raises SfumatoError that names each wrong field, its value, and what is allowed.
+    """
+    try:
+        return Recipe.model_validate(dict(settings))
+    except ValidationError as error:
+        raise SfumatoError(_explain(error, settings)) from error
+
+
+def changed(recipe: Recipe, **sections: Mapping[str, Any]) -> Recipe:
+    """The recipe with some fields replaced: ``changed(recipe, training={"images": 1000})``."""
+    merged = recipe.model_dump()
+    for name, fields in sections.items():
+        merged[name] = {**merged.get(name, {}), **fields}
+    return recipe_of(merged)
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a TOML recipe. Raises SfumatoError if it is missing, not TOML, or not allowed."""
+    path = Path(path)
+    try:
+        settings = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise SfumatoError(
+            f"The recipe {path} cannot be read: {error.strerror}. Check the path."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SfumatoError(
+            f"The recipe {path} is not valid TOML: {error}. Correct that line."
+        ) from error
+    try:
+        return recipe_of(settings)
+    except SfumatoError as error:
+        raise SfumatoError(f"In the recipe {path}: {error}") from error
+
+
+def save_recipe(recipe: Recipe, path: str | Path) -> None:
+    """Write a recipe as TOML, whole or not at all; fields that are None are left out."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        # Bytes, so that Windows does not translate line ends and the file is the same everywhere.
+        beside.write_bytes(tomli_w.dumps(recipe.model_dump(exclude_none=True)).encode("utf-8"))
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise SfumatoError(
+            f"The recipe {path} cannot be written: {error.strerror}. Choose another folder."
+        ) from error
+
+
+def resolve(
+    recipe: Recipe,
+    *,
+    channels: int,
+    resolution: int,
+    images_per_second: float | None = None,
+    conditioning: Literal["text", "labels", "none"] | None = None,
+) -> Recipe:
+    """Fill every None of the recipe by the law of ``network.size`` (see the module's text).
+
+    ``channels`` and ``resolution`` (pixels) are what the data gives, ``conditioning`` what it can
+    steer by (fills ``auto``), ``images_per_second`` a measured rate. With ``training.minutes``
+    and no ``training.images``, images = minutes * 60 * rate in whole batches; without a rate they
+    stay None until one is known. ``minutes`` (no limit) and ``threads`` (a fact of the machine)
+    stay None. Pure and idempotent: a resolved recipe comes back unchanged.
+
+    Raises SfumatoError when numbers do not fit together.
+    """
+    data, network, latent, training = recipe.data, recipe.network, recipe.latent, recipe.training
+    _agree("data.channels", data.channels, channels)
+    _agree("data.resolution", data.resolution, resolution)
+
+    use = resolution >= LATENTS_FROM if latent.use == "auto" else latent.use
+    side = resolution
+    if use:
+        _fits("data.resolution", resolution, "latent.factor", latent.factor)
+        side = resolution // latent.factor
+
+    law_width, law_depth, law_batch, law_images = LAW[network.size]
+    width = network.width or law_width
+    heads = network.heads or max(1, width // HEAD_WIDTH)
+    _fits("network.width", width, "network.heads", heads)
+    patch = network.patch or _patch(network.name, side, latents=use)
+
+    batch = training.batch_size or law_batch
+    micro = training.micro_batch or _largest_divisor(batch, MICRO_BATCH)
+    _fits("training.batch_size", batch, "training.micro_batch", micro)
+    images = training.images
+    if images is None and training.minutes is None:
+        images = law_images
+    elif images is None and images_per_second is not None:
+        assert training.minutes is not None
+        images = max(1, int(training.minutes * 60 * images_per_second) // batch) * batch
+    rate = training.learning_rate or float(
+        f"{1.5e-3 * math.sqrt(256 / width) * math.sqrt(batch / 128):.3g}"
+    )
+    kind = recipe.conditioning.kind
+    return changed(
+        recipe,
+        data={"channels": channels, "resolution": resolution},
+        network={
+            "width": width,
+            "depth": network.depth or law_depth,
+            "heads": heads,
+            "patch": patch,
+        },
+        conditioning={"kind": conditioning if kind == "auto" and conditioning else kind},
+        latent={"use": use},
+        training={
+            "images": images,
+            "batch_size": batch,
+            "micro_batch": micro,
+            "learning_rate": rate,
+            "ema_half_life_images": training.ema_half_life_images or 50_000 * batch / 128,
+        },
+    )
+
+
+def _patch(network: str, side: int, *, latents: bool) -> int:
+    if network == "patch-unet":
+        return int(2 ** max(0, (side // 14).bit_length() - 1))
+    if latents:
+        return max(1, side // 16)
+    limit = max(1, side // 7)
+    divisor = _largest_divisor(side, limit)
+    return divisor if 2 * divisor >= limit else side // 8
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return max(d for d in range(1, min(number, limit) + 1) if number % d == 0)
+
+
+def _agree(field: str, stated: int | None, given: int) -> None:
+    if stated is not None and stated != given:
+        raise SfumatoError(
+            f"{field} = {stated}, but the data gives {given}. Set it to {given} or leave it out."
+        )
+
+
+def _fits(field: str, value: int, divisor_field: str, divisor: int) -> None:
+    if value % divisor:
+        below, above = value - value % divisor, value - value % divisor + divisor
+        near = f"{below} or {above}" if below else str(above)
+        raise SfumatoError(
+            f"{field} = {value} is not a multiple of {divisor_field} = {divisor}. "
+            f"Use {near}, or another {divisor_field}."
+        )
+
+
+def _explain(error: ValidationError, settings: Mapping[str, Any]) -> str:
+    """Every wrong field once: its name, its value, and what is allowed."""
+    unknown: list[str] = []
+    wrong: dict[str, list[str]] = {}  # what is allowed; a union of types reports each of them
+    for one in error.errors(include_url=False):
+        loc = [str(part) for part in one["loc"][:2]]
+        if one["type"] == "extra_forbidden":
+            unknown.append(_unknown(loc))
+            continue
+        value: Any = settings
+        for part in loc:
+            value = value[part]
+        wrong.setdefault(f"{'.'.join(loc)} = {value!r}", []).append(_allowed(one))
+    told = [f"{said} is not allowed, it must be {' or '.join(ok)}" for said, ok in wrong.items()]
+    return "; ".join(told + unknown) + "."
+
+
+def _allowed(one: Any) -> str:
+    if one["type"] == "literal_error":
+        return str(one["ctx"]["expected"])
+    if one["type"] == "model_type":
+        return "a section of settings"
+    if one["type"] == "bool_type":
+        return "true or false"
+    text = str(one["msg"]).removeprefix("Input should be ")
+    return text.replace("a valid integer", "a whole number").replace("a valid ", "a ")
+
+
+def _unknown(loc: list[str]) -> str:
+    sections = {name: type(getattr(Recipe(), name)) for name in Recipe.model_fields}
+    known = list(sections) if len(loc) == 1 else list(sections[loc[0]].model_fields)
+    near = difflib.get_close_matches(loc[-1], known, n=1)
+    hint = f"did you mean {near[0]!r}" if near else f"known are {', '.join(known)}"
+    return f"{'.'.join(loc)} is not a field of a recipe: {hint}"

@@ -1,0 +1,397 @@
+"""A training run: a folder that goes from pictures to a finished model.
+
+::
+
+    run/  recipe.toml  log.jsonl  loss.png  samples/  data-report.txt
+          autoencoder/   its checkpoints and log, for latent models
+          tokenizer.json  latents.safetensors
+          images-*/  latest.json  best.json      checkpoints
+          model/         the finished model, for `sfumato.load`
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from sfumato.architecture import Vocabulary, build_autoencoder, build_denoiser, build_prompted
+from sfumato.data import open_source
+from sfumato.device import pick_device
+from sfumato.diffusion import DiffusionLoss
+from sfumato.diffusion.randomness import seed_of
+from sfumato.errors import SfumatoError
+from sfumato.model import TextToImage
+from sfumato.networks.autoencoder import Autoencoder
+from sfumato.training import files
+from sfumato.training.forecast import Forecast, Grade, bf16_pays, forecast, peak_memory
+from sfumato.training.interrupt import stoppable
+from sfumato.training.journal import Journal
+from sfumato.training.machine import threads_allowed
+from sfumato.training.objective import Diffusion, Objective, Reconstruction
+from sfumato.training.prepare import captions_of, kind_of, latents_of, pictures_of, vocabulary_of
+from sfumato.training.recipe import changed, load_recipe, resolve, save_recipe
+from sfumato.training.sections import Recipe
+from sfumato.training.trainer import Trainer, TrainStep
+
+PROBE_SECONDS = 8.0
+"""After so long the rate is known: the forecast is made, minutes become images."""
+AUTOENCODER_SHARE = 0.25
+"""Of the minutes of a run that has no number of images."""
+BANK = 512
+"""Samples of the fixed bank on which checkpoints are compared."""
+FAR = 1 << 40
+"""Global indices from here on belong to the bank, never to training."""
+FAMILIAR = [
+    "red heart", "grinning face", "pizza", "sun", "tiger face", "rocket", "cat face", "banana",
+    "красное сердце", "солнце", "ракета, плоский стиль", "red apple, 3d style",
+]  # fmt: skip
+
+
+def train(
+    data: str | Path = "emoji",
+    out: str | Path = "runs/new",
+    *,
+    recipe: Recipe | str | Path | None = None,
+    resume: bool = False,
+    **sections: dict[str, Any],
+) -> Iterator[TrainStep]:
+    """Train a text-to-image model on pictures; yields every step.
+
+    Args:
+        data: "emoji", "fashion-mnist", a folder of captioned pictures, a folder of IDX files.
+        out: the run's folder; its finished model is ``out/model``.
+        recipe: a recipe or a TOML file to start from.
+        resume: go on with the run that is in ``out``.
+        sections: changes to the recipe, ``training={"minutes": 10}``,
+            ``network={"size": "tiny"}``.
+    Raises:
+        SfumatoError: for a recipe, a data set or a folder that cannot be used.
+    """
+    yield from Run(data, out, recipe=recipe, resume=resume, **sections).steps()
+
+
+class Run:
+    """One run and what is known about it while it goes on.
+
+    Attributes:
+        recipe: resolved.  forecast: after the probe.  grade: forecast against truth, at the end.
+        interrupted: stopped by Ctrl-C before the end; everything is saved.
+    """
+
+    def __init__(
+        self,
+        data: str | Path = "emoji",
+        out: str | Path = "runs/new",
+        *,
+        recipe: Recipe | str | Path | None = None,
+        resume: bool = False,
+        **sections: dict[str, Any],
+    ) -> None:
+        self.folder = Path(out)
+        self.resume = resume
+        self.forecast: Forecast | None = None
+        self.grade: Grade | None = None
+        self.interrupted = False
+        self.notes: list[str] = []
+        self.recipe = self._recipe(str(data), recipe, sections)
+        self.device = pick_device(self.recipe.training.device)
+        torch.set_num_threads(self.recipe.training.threads or threads_allowed())
+        wanted = self.recipe.data
+        self.source = open_source(
+            wanted.name, wanted.resolution, wanted.channels, broken_share=wanted.broken_share
+        )
+        self._resolve()
+        self._begin = time.monotonic()
+
+    def steps(self) -> Iterator[TrainStep]:
+        """Both trainings, step by step; at the end the model stands in ``out/model``."""
+        torch.manual_seed(seed_of(self.recipe.training.seed, "weights"))
+        with stoppable() as stop:
+            autoencoder = build_autoencoder(self.recipe)
+            if autoencoder is not None:
+                yield from self._phase(self._autoencoder(autoencoder), stop)
+            if not self.interrupted:
+                trainer, vocabulary = self._diffusion(autoencoder)
+                yield from self._phase(trainer, stop, autoencoder, vocabulary)
+
+    # ---- the recipe
+
+    def _recipe(
+        self, data: str, recipe: Recipe | str | Path | None, sections: dict[str, dict[str, Any]]
+    ) -> Recipe:
+        kept = self.folder / "recipe.toml"
+        if kept.exists() and self.resume:
+            given = load_recipe(kept)
+            for name, fields in sections.items():
+                for field, value in fields.items():
+                    free = name == "training" and field in ("images", "minutes", "threads")
+                    mine = getattr(getattr(given, name, None), field, None)
+                    if not free and mine != value:
+                        raise SfumatoError(
+                            f"The run in {self.folder} has {name}.{field} = {mine}, not {value}. "
+                            "Resume it as it is, or start a new run in another folder."
+                        )
+            return changed(given, **sections)
+        if kept.exists():
+            raise SfumatoError(
+                f"There is a run in {self.folder} already. "
+                "Add --resume to go on with it, or choose another folder."
+            )
+        if isinstance(recipe, str | Path):
+            recipe = load_recipe(recipe)
+        start = recipe or Recipe()
+        return changed(start, **{**sections, "data": {"name": data, **sections.get("data", {})}})
+
+    def _resolve(self) -> None:
+        training = self.recipe.training
+        precision: str = training.precision
+        if precision == "auto":
+            pays, why = bf16_pays(self.device.type)
+            precision = "bf16" if pays else "fp32"
+            self.notes.append(f"Training in {precision}: {why}")
+        kind = kind_of(self.source) if self.recipe.conditioning.kind == "auto" else None
+        self.recipe = resolve(
+            changed(
+                self.recipe, training={"precision": precision, "device": self.device.type}
+            ),
+            channels=self.source.channels,
+            resolution=self.source.size,
+            conditioning=kind,
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_recipe(self.recipe, self.folder / "recipe.toml")
+        report = self.source.report()
+        files.replace_bytes(self.folder / "data-report.txt", report.text(limit=10_000).encode())
+        if report.problems:
+            self.notes.append(report.text())
+
+    # ---- the two trainings
+
+    def _autoencoder(self, autoencoder: Autoencoder) -> Trainer:
+        latent, training = self.recipe.latent, self.recipe.training
+        settings = training.model_copy(
+            update={
+                "batch_size": latent.batch_size,
+                "micro_batch": latent.batch_size,
+                "learning_rate": latent.learning_rate,
+                "optimizer": "adamw",
+                "warmup_images": 5_000,
+                "ema_half_life_images": 10_000.0,
+            }
+        )
+        objective = Reconstruction(
+            autoencoder, pictures_of(self.source), len(self.source), latent.noise, training.seed
+        )
+        folder = self.folder / "autoencoder"
+        return Trainer(objective, settings, folder, latent.images, self._resumes(folder), "autoencoder")
+
+    def _diffusion(self, autoencoder: Autoencoder | None) -> tuple[Trainer, Vocabulary]:
+        training = self.recipe.training
+        pictures = pictures_of(self.source)
+        if autoencoder is not None:
+            autoencoder.eval().requires_grad_(False)
+            latents = latents_of(
+                autoencoder, pictures, len(self.source), self.folder / "latents.safetensors"
+            )
+            pictures = latents.__getitem__
+        settings = self.recipe.conditioning
+        vocabulary = vocabulary_of(self.source, settings, self.folder / "tokenizer.json")
+        torch.manual_seed(seed_of(training.seed, "weights", "diffusion"))
+        prompted = build_prompted(self.recipe, vocabulary)
+        diffusion = self.recipe.diffusion
+        objective = Diffusion(
+            prompted,
+            pictures,
+            captions_of(self.source, settings.kind, prompted.conditioner),
+            len(self.source),
+            DiffusionLoss(
+                build_denoiser(self.recipe, prompted),
+                diffusion.times,
+                diffusion.time_mean,
+                diffusion.time_std,
+                diffusion.weight,
+                seed=training.seed,
+            ),
+            settings.drop,
+            training.seed,
+        )
+        total = training.images or FAR
+        resumes = self._resumes(self.folder)
+        return Trainer(objective, training, self.folder, total, resumes), vocabulary
+
+    def _resumes(self, folder: Path) -> bool:
+        return self.resume and (folder / "latest.json").exists()
+
+    # ---- one training, listened to
+
+    def _phase(
+        self,
+        trainer: Trainer,
+        stop: Any,
+        autoencoder: Autoencoder | None = None,
+        vocabulary: Vocabulary | None = None,
+    ) -> Iterator[TrainStep]:
+        training = self.recipe.training
+        main = trainer.accelerator.is_main_process
+        journal = Journal(
+            trainer.folder, training.log_every_images, trainer.images_seen, training.tensorboard
+        ) if main else None
+        trainer.notes[:0] = self.notes
+        self.notes = []
+        bank = range(FAR, FAR + min(BANK, trainer.batch * 4))
+        probe = _Probe(trainer)
+        for step in trainer.steps():
+            if probe.ready(step):
+                self._foresee(trainer, probe.rate)
+            if journal is not None:
+                journal.heard(step)
+                if self._sheet_due(step, trainer):
+                    self._draw(journal, trainer, step.images_seen, autoencoder, vocabulary)
+            yield step
+            if stop.asked:
+                self.interrupted = True
+                break
+            if trainer.due():
+                trainer.save(float(trainer.score(bank)[0].mean()))
+                if journal is not None:
+                    journal.draw()
+        trainer.save(float(trainer.score(bank)[0].mean()))
+        if journal is not None:
+            journal.draw()
+        if self.interrupted or not main:
+            return
+        if vocabulary is None:
+            with trainer.average.applied(trainer.objective.module):
+                weights = {k: v.clone() for k, v in trainer.objective.module.state_dict().items()}
+            trainer.objective.module.load_state_dict(weights)
+            return
+        self._draw(journal, trainer, trainer.images_seen, autoencoder, vocabulary)
+        self._finish(trainer, vocabulary, autoencoder)
+
+    def _sheet_due(self, step: TrainStep, trainer: Trainer) -> bool:
+        every, seen = self.recipe.training.sample_every_images, step.images_seen
+        return seen // every > (seen - trainer.batch) // every
+
+    def _foresee(self, trainer: Trainer, rate: float) -> None:
+        """Minutes become images; time, memory and disk are said beforehand."""
+        minutes = self.recipe.training.minutes
+        if minutes is not None:
+            left = 60 * minutes - (time.monotonic() - self._begin)
+            if trainer.phase == "autoencoder":
+                left = AUTOENCODER_SHARE * 60 * minutes - (time.monotonic() - self._begin)
+            reachable = trainer.images_seen + int(max(left, 1) * 0.97 * rate)
+            total = min(trainer.total, max(1, reachable // trainer.batch) * trainer.batch)
+            trainer.total = total
+            if trainer.phase == "diffusion":
+                self.recipe = changed(self.recipe, training={"images": total})
+                save_recipe(self.recipe, self.folder / "recipe.toml")
+        numbers = sum(p.numel() for p in trainer.objective.module.parameters())
+        self.forecast = forecast(
+            images=trainer.total - trainer.images_seen,
+            images_per_second=rate,
+            peak_bytes=peak_memory(),
+            checkpoint_bytes=4 * 4 * numbers,  # weights, EMA and two moments in float32
+            keep=self.recipe.training.keep,
+            fixed_seconds=time.monotonic() - self._begin,
+        )
+        trainer.notes.append(f"Forecast for the {trainer.phase}: {self.forecast.sentence}")
+
+    def _draw(
+        self,
+        journal: Journal | None,
+        trainer: Trainer,
+        images_seen: int,
+        autoencoder: Autoencoder | None,
+        vocabulary: Vocabulary | None,
+    ) -> None:
+        if journal is None:
+            return
+        with trainer.average.applied(trainer.objective.module):
+            journal.sheet(
+                images_seen, lambda: self._samples(trainer.objective, autoencoder, vocabulary)
+            )
+
+    @torch.no_grad()
+    def _samples(
+        self, objective: Objective, autoencoder: Autoencoder | None, vocabulary: Vocabulary | None
+    ) -> Image.Image:
+        """Pictures at a fixed seed, labelled; for the autoencoder originals over copies."""
+        from sfumato.pictures.sheet import sheet
+        from sfumato.pictures.tensors import to_pictures
+
+        count = min(12, len(self.source))
+        chosen = [i * len(self.source) // count for i in range(count)]
+        if vocabulary is None:
+            assert isinstance(objective, Reconstruction)
+            originals = objective.pictures(chosen).to(self.device)
+            module = objective.module
+            module.eval()
+            assert isinstance(module, Autoencoder)
+            copies = module.decode(module.encode(originals))
+            return sheet(to_pictures(originals) + to_pictures(copies), [""] * 2 * count, count)
+        if vocabulary.classes:
+            prompts = list(vocabulary.classes)[:count]
+        elif vocabulary.tokenizer is None:
+            prompts = [""] * count
+        elif self.recipe.data.name == "emoji":
+            prompts = FAMILIAR
+        else:
+            prompts = [self.source[i].captions[0] for i in chosen]
+        model = TextToImage(self.recipe, objective.module, autoencoder, device=self.device)  # type: ignore[arg-type]
+        return sheet(model.generate(prompts, seed=0), prompts, 6)
+
+    def _finish(
+        self, trainer: Trainer, vocabulary: Vocabulary, autoencoder: Autoencoder | None
+    ) -> None:
+        """The averaged weights become the model; the forecast meets the truth."""
+        prompted = build_prompted(self.recipe, vocabulary)
+        with trainer.average.applied(trainer.objective.module):
+            weights = {k: v.clone() for k, v in trainer.objective.module.state_dict().items()}
+        prompted.load_state_dict(weights)
+        card = {
+            "name": f"Sfumato {self.recipe.data.name} {self.recipe.network.size}",
+            "data": self.recipe.data.name,
+            "pictures": len(self.source),
+            "images seen": trainer.images_seen,
+            "parameters": sum(p.numel() for p in prompted.parameters()),
+        }
+        TextToImage(self.recipe, prompted, autoencoder, card, self.device).save(
+            self.folder / "model"
+        )
+        if self.forecast is not None:
+            seconds = time.monotonic() - self._begin
+            disk = sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file())
+            rate = trainer.images_seen / max(seconds, 1e-9)
+            truth = Forecast(seconds, peak_memory(), disk, rate)
+            self.grade = self.forecast.grade(truth)
+
+
+class _Probe:
+    """Measures the rate of the first seconds, without the first steps, which warm up."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.rate = 0.0
+        self._done = False
+        self._since: float | None = None
+        self._seen = 0
+        self._trainer = trainer
+        self._steps = 0
+
+    def ready(self, step: TrainStep) -> bool:
+        """True once, when the rate is known."""
+        if self._done:
+            return False
+        self._steps += 1
+        now = time.monotonic()
+        if self._steps == 2:
+            self._since, self._seen = now, step.images_seen
+        if self._since is None or now - self._since < PROBE_SECONDS or self._steps < 5:
+            return False
+        self.rate = (step.images_seen - self._seen) / (now - self._since)
+        self._done = True
+        return True

@@ -1,0 +1,133 @@
+"""The sections of a training recipe: every field with its type, range and default.
+
+``None`` means "by the law of ``network.size``"; :func:`sfumato.training.recipe.resolve` fills it.
+The models are frozen, know no unknown keys and never coerce (``"5"`` is not 5).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+# TOML knows arrays only; they may become tuples although everything else is strict.
+Interval = Annotated[tuple[Share, Share], Field(strict=False)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[tuple[Decay, Decay], Field(strict=False)]
+
+Size = Literal["tiny", "small", "base", "large"]
+
+
+class Section(BaseModel):
+    """What all sections share: unknown keys refused, frozen, strict, finite numbers only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """Which pictures, at which side (pixels) and with how many channels (4 = RGBA)."""
+
+    name: str = "emoji"
+    resolution: Positive | None = None
+    channels: Literal[1, 3, 4] | None = None
+    broken_share: Share = 0.5  # more unreadable files than this share stop the training
+
+
+class Network(Section):
+    """The network and its one dial, ``size``; explicit numbers override the law."""
+
+    name: Literal["patch-transformer", "patch-unet"] = "patch-transformer"
+    size: Size = "small"
+    width: Positive | None = None
+    depth: Positive | None = None
+    heads: Positive | None = None
+    patch: Positive | None = None
+
+
+class Conditioning(Section):
+    """What steers the picture. ``auto`` takes captions, else labels, else nothing."""
+
+    kind: Literal["auto", "text", "labels", "none"] = "auto"
+    vocabulary: Positive = 8192
+    tokens: Positive = 24
+    layers: Count = 2
+    drop: Share = 0.1  # share of samples that see the learned null (classifier-free guidance)
+
+
+class Latent(Section):
+    """The autoencoder before the network. ``auto`` uses it from 64x64 pixels on."""
+
+    use: Literal["auto"] | bool = "auto"
+    factor: Literal[2, 4, 8, 16] = 8
+    channels: Positive = 16
+    width: Positive = 128
+    images: Positive = 150_000
+    learning_rate: Rate = 2e-3
+    batch_size: Positive = 64
+    noise: Annotated[float, Field(ge=0)] = 0.05  # std, in units of the latents' own
+
+
+class Diffusion(Section):
+    """The walk from data (t = 0) to noise (t = 1), what is predicted, and which t are trained."""
+
+    schedule: Literal["flow", "cosine", "linear"] = "flow"
+    target: Literal["x0", "eps", "v", "flow"] = "flow"
+    times: Literal["uniform", "logit-normal"] = "logit-normal"
+    time_mean: float = 0.0
+    time_std: Rate = 1.0
+    weight: Literal["uniform", "min-snr", "velocity"] = "uniform"
+
+
+class Sampling(Section):
+    """Defaults the finished model generates with. A guidance scale of 1 means none."""
+
+    sampler: Literal["ddpm", "ddim", "euler", "heun", "dpm++2m"] = "dpm++2m"
+    steps: Positive = 20
+    guidance_scale: Annotated[float, Field(ge=0)] = 3.0
+    guidance_interval: Interval = (0.05, 0.95)
+    grid: Literal["uniform", "log-snr", "karras"] = "uniform"
+
+
+class Training(Section):
+    """The optimisation. Progress is counted in images, so nothing here depends on the batch.
+
+    ``images`` and ``minutes`` both limit the run; the first one reached ends it.
+    """
+
+    images: Positive | None = None
+    minutes: Rate | None = None
+    batch_size: Positive | None = None
+    micro_batch: Positive | None = None
+    learning_rate: Rate | None = None
+    optimizer: Literal["adamw", "muon"] = "muon"
+    warmup_images: Count = 20_000
+    decay_fraction: Share = 0.4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    betas: Betas = (0.9, 0.95)
+    clip: Rate = 1.0
+    ema_half_life_images: Rate | None = None
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    device: Annotated[str, Field(min_length=1)] = "auto"
+    threads: Positive | None = None  # None = the cores this process may use
+    seed: int = 0
+    save_every_minutes: Rate = 5.0
+    sample_every_images: Positive = 50_000
+    log_every_images: Positive = 2_000
+    keep: Positive = 2
+    tensorboard: bool = False
+
+
+class Recipe(Section):
+    """Everything that defines a training run, as written to and read from TOML."""
+
+    data: Data = Data()
+    network: Network = Network()
+    conditioning: Conditioning = Conditioning()
+    latent: Latent = Latent()
+    diffusion: Diffusion = Diffusion()
+    sampling: Sampling = Sampling()
+    training: Training = Training()

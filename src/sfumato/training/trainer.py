@@ -1,0 +1,281 @@
+"""The training loop, as a generator that shows every quantity of every step.
+
+The state of a run is a function of (recipe, images seen).  Order, captions, times and noise
+belong to the global sample index, so a run that is killed and resumed, cut into micro-batches
+or spread over processes takes the same steps.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from sfumato.errors import SfumatoError
+from sfumato.training import checkpoint
+from sfumato.training.ema import Average
+from sfumato.training.objective import Objective
+from sfumato.training.optimizer import Optimizer, parameter_groups
+from sfumato.training.sections import Training
+
+WARMUP_SHARE = 0.1  # a short run warms up for at most this share of it
+BAD_STEPS = 3  # so many steps without a finite gradient in a row, and the run goes back
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """One step, after optimiser and EMA have done their work.
+
+    Attributes:
+        loss, t: of every picture of the batch (B,), on the CPU.
+        learning_rate: the one used.  grad_norm: before clipping.
+        images_seen, total: progress, in images.
+        images_per_second: over the last steps.
+        phase: which training of the run this belongs to ("autoencoder", "diffusion").
+        notes: what a person should know: a skipped step, a return to a checkpoint.
+    """
+
+    loss: Tensor
+    t: Tensor
+    learning_rate: float
+    grad_norm: float
+    images_seen: int
+    images_per_second: float
+    total: int
+    phase: str = "diffusion"
+    notes: tuple[str, ...] = ()
+
+
+def learning_rate_at(images: int, total: int, settings: Training) -> float:
+    """Linear warm-up, constant, then linear to zero over the last ``decay_fraction``."""
+    assert settings.learning_rate is not None
+    warming = min(settings.warmup_images, WARMUP_SHARE * total)
+    warm = min(1.0, images / warming) if warming else 1.0
+    cooling = settings.decay_fraction * total
+    cool = min(1.0, (total - images) / cooling) if cooling else 1.0
+    return settings.learning_rate * warm * max(cool, 0.0)
+
+
+class Trainer:
+    """Trains one objective in one folder.
+
+    Args:
+        objective: what is learned.
+        settings: a resolved section: batch size, micro-batch, learning rate and so on given.
+        folder: where its checkpoints lie.
+        total: images to see in all; may be set later, before it is reached.
+        resume: go on from the newest intact checkpoint, where there is one.
+        phase: name carried by the steps.
+    Raises:
+        SfumatoError: if the processes cannot share the batch, or a checkpoint does not fit.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        settings: Training,
+        folder: Path,
+        total: int,
+        resume: bool = False,
+        phase: str = "diffusion",
+    ) -> None:
+        assert settings.batch_size and settings.micro_batch and settings.learning_rate
+        assert settings.ema_half_life_images
+        self.objective, self.settings, self.folder = objective, settings, folder
+        self.total, self.phase = total, phase
+        self.accelerator = Accelerator(
+            cpu=settings.device == "cpu",
+            mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
+        )
+        self.batch = settings.batch_size
+        self.local, rest = divmod(self.batch, self.accelerator.num_processes)
+        if rest:
+            raise SfumatoError(
+                f"A batch of {self.batch} cannot be shared evenly by "
+                f"{self.accelerator.num_processes} processes. Choose a multiple."
+            )
+        optimizer = Optimizer(
+            parameter_groups(objective.module, settings.optimizer, settings.weight_decay),
+            settings.learning_rate,
+            settings.betas,
+        )
+        self.average = Average(
+            objective.module.to(self.accelerator.device), settings.ema_half_life_images
+        )
+        self.model, self.optimizer = self.accelerator.prepare(objective.module, optimizer)
+        self.images_seen = 0
+        self.rate_scale = 1.0
+        self.bad_steps = 0
+        self.best_score = math.inf
+        self.notes: list[str] = []
+        self._pace = _Pace()
+        self._saved_at = time.monotonic()
+        if resume:
+            self._restore(checkpoint.load_latest(folder))
+
+    def steps(self) -> Iterator[TrainStep]:
+        """Train until `total`, yielding every step; the caller may stop at any of them."""
+        while self.images_seen < self.total:
+            yield self._step()
+
+    def _step(self) -> TrainStep:
+        self.model.train()
+        rate = self.rate_scale * learning_rate_at(
+            self.images_seen + self.batch, self.total + self.batch, self.settings
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss, t = self._backward()
+        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip))
+        finite = math.isfinite(norm) and bool(loss.isfinite().all())
+        if finite:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.images_seen += self.batch
+        if finite:
+            self.average.update(self.objective.module, self.images_seen, self.batch)
+            self.bad_steps = 0
+        else:
+            self._bad_step()
+        notes, self.notes = tuple(self.notes), []
+        return TrainStep(
+            loss=self.accelerator.gather(loss).float().cpu(),
+            t=self.accelerator.gather(t.to(loss.device)).cpu(),
+            learning_rate=rate,
+            grad_norm=norm,
+            images_seen=self.images_seen,
+            images_per_second=self._pace.after(self.batch),
+            total=self.total,
+            phase=self.phase,
+            notes=notes,
+        )
+
+    def _backward(self) -> tuple[Tensor, Tensor]:
+        """Gradients of the batch's mean loss, this process' share of it in micro-batches."""
+        assert self.settings.micro_batch
+        first = self.images_seen + self.accelerator.process_index * self.local
+        samples = range(first, first + self.local)
+        parts = [
+            samples[i : i + self.settings.micro_batch]
+            for i in range(0, self.local, self.settings.micro_batch)
+        ]
+        seen: list[tuple[Tensor, Tensor]] = []
+        for part in parts:
+            last = part is parts[-1]
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss, t = self.objective.loss(self.model, part)
+                # a sum over the share: processes are averaged by the wrapper, micro-batches add
+                self.accelerator.backward(loss.sum() / self.local)
+            seen.append((loss.detach(), t))
+        losses, times = zip(*seen, strict=True)
+        return torch.cat(losses), torch.cat(times)
+
+    def _bad_step(self) -> None:
+        self.bad_steps += 1
+        note = f"At image {self.images_seen} loss or gradient was not finite; the step was skipped."
+        if self.bad_steps >= BAD_STEPS:
+            self.bad_steps = 0
+            self.rate_scale /= 2
+            note += f" The learning rate is now {self.rate_scale:g} of the recipe's."
+            kept = checkpoint.load_latest(self.folder)
+            if kept is not None:
+                self._restore_weights(kept)
+                note += f" Weights return to {kept.path.name}."
+        self.notes.append(note)
+
+    def score(self, samples: range) -> tuple[Tensor, Tensor]:
+        """Loss and times of a fixed bank of samples under the averaged weights, no gradients."""
+        with torch.no_grad(), self.average.applied(self.objective.module):
+            self.model.eval()
+            loss, t = self.objective.loss(self.model, samples)
+        return loss.float().cpu(), t.cpu()
+
+    # ---- checkpoints
+
+    def due(self) -> bool:
+        """Whether the recipe asks for a checkpoint now."""
+        return time.monotonic() - self._saved_at >= 60 * self.settings.save_every_minutes
+
+    def save(self, score: float | None = None) -> Path | None:
+        """Write a checkpoint (main process only); the best score so far marks it as best."""
+        self._saved_at = time.monotonic()
+        if not self.accelerator.is_main_process:
+            return None
+        optimizer, structure = checkpoint.flatten_state(self.optimizer.state_dict())
+        best = score is not None and score < self.best_score
+        if best:
+            assert score is not None
+            self.best_score = score
+        state: dict[str, Any] = {
+            "images_seen": self.images_seen,
+            "total": self.total,
+            "rate_scale": self.rate_scale,
+            "bad_steps": self.bad_steps,
+            "best_score": None if math.isinf(self.best_score) else self.best_score,
+            "batch_size": self.batch,
+            "seed": self.settings.seed,
+            "optimizer": structure,
+        }
+        tensors = {
+            "weights": dict(self.objective.module.state_dict()),
+            "ema": self.average.state,
+            "optimizer": optimizer,
+        }
+        name = f"images-{self.images_seen:09d}"
+        path = checkpoint.save(self.folder, name, tensors, state, self.settings.keep)
+        if best:
+            checkpoint.mark_best(self.folder, name, score)
+        return path
+
+    def _restore(self, kept: checkpoint.Checkpoint | None) -> None:
+        if kept is None:
+            return
+        for name, mine in (("batch_size", self.batch), ("seed", self.settings.seed)):
+            if kept.state[name] != mine:
+                raise SfumatoError(
+                    f"{kept.path} was trained with {name} {kept.state[name]}, not {mine}. "
+                    "Resume with its own recipe."
+                )
+        self._restore_weights(kept)
+        self.images_seen = int(kept.state["images_seen"])
+        self.rate_scale = float(kept.state["rate_scale"])
+        self.bad_steps = int(kept.state["bad_steps"])
+        score = kept.state["best_score"]
+        self.best_score = math.inf if score is None else float(score)
+        self.notes += [f"Resumed at image {self.images_seen}.", *kept.notes]
+
+    def _restore_weights(self, kept: checkpoint.Checkpoint) -> None:
+        try:
+            self.objective.module.load_state_dict(kept.tensors["weights"])
+        except RuntimeError as error:
+            raise SfumatoError(
+                f"The weights in {kept.path} belong to another network. "
+                "Resume with the recipe they were trained with."
+            ) from error
+        self.average.load(kept.tensors["ema"])
+        self.optimizer.load_state_dict(
+            checkpoint.unflatten_state(kept.tensors["optimizer"], kept.state["optimizer"])
+        )
+
+
+class _Pace:
+    """Images a second over about the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._marks: list[tuple[float, int]] = [(time.monotonic(), 0)]
+
+    def after(self, images: int) -> float:
+        now = time.monotonic()
+        self._marks.append((now, self._marks[-1][1] + images))
+        while len(self._marks) > 2 and now - self._marks[1][0] > 10:
+            self._marks.pop(0)
+        (begin, before), (end, seen) = self._marks[0], self._marks[-1]
+        return (seen - before) / max(end - begin, 1e-9)

@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+from sfumato.errors import SfumatoError
+from sfumato.training import recipe as recipes
+from sfumato.training.recipe import changed, load_recipe, recipe_of, resolve, save_recipe
+from sfumato.training.sections import Recipe
+
+TABLE = {
+    line.split()[0]: [float(cell.replace(",", "")) for cell in line.split()[1:]]
+    for line in (recipes.__doc__ or "").splitlines()
+    if line.split() and line.split()[0] in ("tiny", "small", "base", "large")
+}
+
+
+def resolved(resolution: int = 64, channels: int = 4, **sections: dict[str, Any]) -> Recipe:
+    return resolve(recipe_of(sections), channels=channels, resolution=resolution)
+
+
+def holes(model: BaseModel) -> set[str]:
+    return {
+        f"{section}.{field}"
+        for section, fields in model.model_dump().items()
+        for field, value in fields.items()
+        if value is None
+    }
+
+
+texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
+counts = st.integers(1, 10**9)
+rates = st.floats(1e-9, 1e9)
+shares = st.floats(0, 1)
+recipe_trees = st.fixed_dictionaries(
+    {},
+    optional={
+        "data": st.fixed_dictionaries(
+            {"name": texts, "broken_share": shares},
+            optional={"resolution": counts, "channels": st.sampled_from([1, 3, 4])},
+        ),
+        "network": st.fixed_dictionaries(
+            {"name": st.sampled_from(["patch-transformer", "patch-unet"])},
+            optional={"width": counts, "depth": counts, "heads": counts, "patch": counts},
+        ),
+        "latent": st.fixed_dictionaries(
+            {"use": st.sampled_from(["auto", True, False]), "noise": st.floats(0, 1e3)}
+        ),
+        "diffusion": st.fixed_dictionaries(
+            {"time_mean": st.floats(allow_nan=False, allow_infinity=False), "time_std": rates}
+        ),
+        "sampling": st.fixed_dictionaries({"guidance_interval": st.tuples(shares, shares)}),
+        "training": st.fixed_dictionaries(
+            {"seed": st.integers(-(2**63), 2**63 - 1), "tensorboard": st.booleans()},
+            optional={
+                "images": counts,
+                "minutes": rates,
+                "learning_rate": rates,
+                "betas": st.lists(st.floats(0, 1, exclude_max=True), min_size=2, max_size=2),
+                "device": texts,
+            },
+        ),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tree=recipe_trees)
+def test_what_is_written_is_read_back_exactly(
+    tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "round-trip.toml"
+    recipe = recipe_of(tree)
+    save_recipe(recipe, path)
+    back = load_recipe(path)
+    assert back == recipe
+    assert repr(back) == repr(recipe)  # also -0.0 against 0.0 and 1 against 1.0
+
+
+def test_none_is_left_out_of_the_file(tmp_path: Any) -> None:
+    save_recipe(Recipe(), tmp_path / "r.toml")
+    text = (tmp_path / "r.toml").read_text("utf-8")
+    assert "width" not in text.split("[network]")[1].split("[")[0]
+    assert 'sampler = "dpm++2m"' in text and "None" not in text
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "base", "large"])
+def test_each_size_follows_the_published_table(size: str) -> None:
+    recipe = resolved(network={"size": size})
+    network, training = recipe.network, recipe.training
+    assert [
+        network.width,
+        network.depth,
+        network.heads,
+        training.batch_size,
+        training.learning_rate,
+        training.ema_half_life_images,
+        training.images,
+    ] == TABLE[size]
+    assert training.batch_size is not None and training.micro_batch is not None
+    assert training.micro_batch == min(training.batch_size, 128)
+    assert holes(recipe) == {"training.minutes", "training.threads"}
+
+
+def test_the_learning_rate_follows_width_and_batch() -> None:
+    # A quarter of the width and four times the batch: each doubles 1.5e-3 (by the square root).
+    assert resolved(network={"width": 64}).training.learning_rate == 3e-3
+    assert resolved(training={"batch_size": 512}).training.learning_rate == 3e-3
+    # The EMA is a number of steps: four times the batch, four times the images.
+    assert resolved(training={"batch_size": 512}).training.ema_half_life_images == 200_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.sampled_from(["tiny", "small", "base", "large"]),
+    network=st.sampled_from(["patch-transformer", "patch-unet"]),
+    use=st.sampled_from(["auto", True, False]),
+    side=st.integers(1, 32).map(lambda n: 8 * n),
+    batch=st.none() | st.integers(1, 600),
+    minutes=st.none() | st.floats(0.01, 600),
+    rate=st.none() | st.floats(0.1, 1e4),
+)
+def test_resolving_twice_changes_nothing(
+    size: str,
+    network: str,
+    use: bool | str,
+    side: int,
+    batch: int | None,
+    minutes: float | None,
+    rate: float | None,
+) -> None:
+    start = recipe_of(
+        {
+            "network": {"size": size, "name": network},
+            "latent": {"use": use},
+            "training": {"batch_size": batch, "minutes": minutes},
+        }
+    )
+    once = resolve(start, channels=3, resolution=side, images_per_second=rate)
+    assert resolve(once, channels=3, resolution=side, images_per_second=rate) == once
+    if once.training.images is not None:  # a rate measured anew does not move a planned run
+        assert resolve(once, channels=3, resolution=side, images_per_second=1.0) == once
+    assert once.network.patch is not None and once.training.batch_size is not None
+    patches = (side // 8 if once.latent.use else side) / once.network.patch
+    assert patches < 33 and (once.network.patch == 1 or patches >= 7)
+    assert once.training.micro_batch is not None
+    assert once.training.batch_size % once.training.micro_batch == 0
+
+
+def test_a_resolved_recipe_is_accepted_back_from_its_file(tmp_path: Any) -> None:
+    recipe = resolved(training={"minutes": 3.5})
+    save_recipe(recipe, tmp_path / "recipe.toml")
+    assert resolve(load_recipe(tmp_path / "recipe.toml"), channels=4, resolution=64) == recipe
+
+
+def test_stated_numbers_win_over_the_law() -> None:
+    stated = {"width": 96, "depth": 3, "heads": 3, "patch": 2}
+    training = {
+        "images": 7,
+        "batch_size": 6,
+        "micro_batch": 2,
+        "learning_rate": 0.5,
+        "ema_half_life_images": 9.0,
+    }
+    recipe = resolved(network=stated, training=training)
+    assert stated.items() <= recipe.network.model_dump().items()
+    assert training.items() <= recipe.training.model_dump().items()
+
+
+def test_minutes_become_images_in_whole_batches_once_a_rate_is_known() -> None:
+    recipe = recipe_of({"training": {"minutes": 10.0, "batch_size": 100}})
+    assert resolve(recipe, channels=3, resolution=64).training.images is None
+    known = resolve(recipe, channels=3, resolution=64, images_per_second=74.3)
+    assert known.training.images == 44_500  # 10 * 60 * 74.3 = 44,580
+    slow = resolve(recipe, channels=3, resolution=64, images_per_second=0.01)
+    assert slow.training.images == 100  # never nothing
+
+
+@pytest.mark.parametrize(
+    ("side", "latent", "patch"),
+    [
+        *[(64, True, 1), (128, True, 1), (256, True, 2), (512, True, 4)],
+        *[(28, False, 4), (32, False, 4), (64, False, 8), (128, False, 16), (8, False, 1)],
+        *[(49, False, 7), (37, False, 4), (62, False, 7), (1, False, 1), (384, True, 3)],
+    ],
+)
+def test_patches_of_the_transformer(side: int, latent: bool, patch: int) -> None:
+    assert resolved(side, latent={"use": latent}).network.patch == patch
+
+
+@pytest.mark.parametrize(
+    ("side", "patch"), [(64, 4), (128, 8), (32, 2), (28, 2), (16, 1), (30, 2), (3, 1)]
+)
+def test_patches_of_the_unet(side: int, patch: int) -> None:
+    recipe = resolved(side, network={"name": "patch-unet"}, latent={"use": False})
+    assert recipe.network.patch == patch
+
+
+def test_automatic_choices() -> None:
+    assert resolved(64).latent.use is True
+    assert resolved(63).latent.use is False
+    auto = recipe_of({})
+    assert resolve(auto, channels=1, resolution=28).conditioning.kind == "auto"
+    steered = resolve(auto, channels=1, resolution=28, conditioning="labels")
+    assert steered.conditioning.kind == "labels"
+    text = recipe_of({"conditioning": {"kind": "text"}})
+    kept = resolve(text, channels=1, resolution=28, conditioning="labels")
+    assert kept.conditioning.kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"data": {"channels": 3}}, "data.channels = 3, but the data gives 4"),
+        ({"data": {"resolution": 32}}, "data.resolution = 32, but the data gives 64"),
+        ({"network": {"heads": 3}}, "network.width = 256 is not a multiple of network.heads = 3"),
+        ({"training": {"batch_size": 5, "micro_batch": 7}}, "Use 7, or another"),
+    ],
+)
+def test_numbers_that_do_not_fit(sections: dict[str, Any], message: str) -> None:
+    with pytest.raises(SfumatoError, match=message.replace(".", r"\.")):
+        resolved(**sections)
+
+
+def test_a_side_that_the_autoencoder_cannot_halve() -> None:
+    with pytest.raises(SfumatoError, match=r"data\.resolution = 100 .* Use 96 or 104"):
+        resolved(100)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"trainin": {}}, "trainin is not a field of a recipe: did you mean 'training'"),
+        ({"training": {"learnin_rate": 1.0}}, "did you mean 'learning_rate'"),
+        ({"training": {"lr": 1.0}}, "training.lr is not a field of a recipe: known are images, m"),
+        ({"training": {"optimizer": "sgd"}}, "training.optimizer = 'sgd' is not allowed, it must "),
+        ({"training": {"optimizer": "sgd"}}, "must be 'adamw' or 'muon'."),
+        ({"training": {"images": 0}}, "training.images = 0 is not allowed, it must be greater th"),
+        ({"training": {"images": "5"}}, "training.images = '5' is not allowed"),
+        ({"training": {"images": 1e6}}, "training.images = 1000000.0 is not allowed"),
+        ({"training": {"images": True}}, "training.images = True is not allowed"),
+        ({"training": {"betas": [0.9, 1.5]}}, "training.betas = [0.9, 1.5] is not allowed"),
+        ({"training": {"betas": [0.9]}}, "training.betas = [0.9] is not allowed"),
+        ({"training": {"clip": float("nan")}}, "training.clip = nan is not allowed"),
+        ({"data": {"channels": 2}}, "data.channels = 2 is not allowed, it must be 1, 3 or 4"),
+        ({"latent": {"use": "yes"}}, "it must be 'auto' or true or false"),
+        ({"latent": 3}, "latent = 3 is not allowed, it must be a section of settings"),
+    ],
+)
+def test_an_error_names_the_field_its_value_and_what_is_allowed(
+    sections: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SfumatoError) as caught:
+        recipe_of(sections)
+    assert message in str(caught.value)
+
+
+def test_every_wrong_field_is_named_at_once() -> None:
+    with pytest.raises(SfumatoError) as caught:
+        recipe_of({"training": {"seed": "x", "clip": 0}, "data": {"nmae": "y"}})
+    for part in ("training.seed", "training.clip", "did you mean 'name'"):
+        assert part in str(caught.value)
+
+
+def test_a_recipe_is_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Recipe().training.seed = 1  # type: ignore[misc]
+
+
+def test_changed_keeps_the_rest() -> None:
+    recipe = changed(
+        recipe_of({"training": {"seed": 3}}), training={"clip": 2.0}, data={"name": "x"}
+    )
+    assert (recipe.training.seed, recipe.training.clip, recipe.data.name) == (3, 2.0, "x")
+    with pytest.raises(SfumatoError, match="trainin is not"):
+        changed(recipe, trainin={})
+
+
+@pytest.mark.parametrize(
+    "content", [b"[training", b"[training]\nseed = \xff", b"seed = 1\nseed = 2"]
+)
+def test_a_file_that_is_not_toml(content: bytes, tmp_path: Any) -> None:
+    (tmp_path / "r.toml").write_bytes(content)
+    with pytest.raises(SfumatoError, match=r"r\.toml is not valid TOML"):
+        load_recipe(tmp_path / "r.toml")
+
+
+def test_errors_of_a_file_carry_its_name(tmp_path: Any) -> None:
+    with pytest.raises(SfumatoError, match="cannot be read: No such file"):
+        load_recipe(tmp_path / "absent.toml")
+    (tmp_path / "r.toml").write_text("[training]\nseeed = 1\n", "utf-8")
+    with pytest.raises(SfumatoError, match=r"r\.toml: training\.seeed .* did you mean 'seed'"):
+        load_recipe(tmp_path / "r.toml")
+
+
+def test_a_failed_write_leaves_the_old_recipe(tmp_path: Any, monkeypatch: Any) -> None:
+    path = tmp_path / "r.toml"
+    save_recipe(recipe_of({"training": {"seed": 1}}), path)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recipes.os, "replace", full)
+    with pytest.raises(SfumatoError, match="No space left on device"):
+        save_recipe(Recipe(), path)
+    assert load_recipe(path).training.seed == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["r.toml"]
+
+
+def test_reading_a_recipe_does_not_import_torch() -> None:
+    code = (
+        "import sys; from sfumato.training import recipe, forecast, machine;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
