@@ -1,0 +1,224 @@
+"""TextToImage: what a person loads, generates with, saves and shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sfumato.architecture import build_denoiser, latent_shape
+from sfumato.conditioning.condition import Condition
+from sfumato.conditioning.prompted import Prompted
+from sfumato.diffusion import SAMPLERS, Denoises, Guided, State, Step, grid, sample, start
+from sfumato.errors import SfumatoError
+from sfumato.networks.autoencoder import Autoencoder
+from sfumato.pictures.tensors import to_pictures
+from sfumato.training.sections import Recipe
+
+AT_ONCE = 16
+"""Pictures sampled together: enough to keep a processor busy, few enough for its memory."""
+
+
+def load(path: str | Path | None = None, device: str = "auto") -> TextToImage:
+    """The embedded model, or the one in a folder (a model's or a training run's).
+
+    Args:
+        path: None for the model inside the package.
+        device: "auto" (an accelerator where there is one), "cpu", "cuda", "mps".
+    Raises:
+        SfumatoError: if there is no intact model.
+    """
+    from sfumato.storage import read_model
+
+    return read_model(path, device)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One request, with everything filled in."""
+
+    prompts: list[str]
+    indices: list[int]
+    seed: int
+    steps: int
+    guidance_scale: float
+    sampler: str
+    negative_prompt: str
+
+
+class TextToImage:
+    """A trained model: words in, pictures out.
+
+    Attributes:
+        recipe: the resolved recipe it was trained by.
+        card: name, licence, data, what its training reached (JSON).
+        prompted: network and text encoder.  autoencoder: for latent models.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        prompted: Prompted,
+        autoencoder: Autoencoder | None = None,
+        card: dict[str, Any] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.recipe = recipe
+        self.device = torch.device(device)
+        self.prompted = prompted.to(self.device).eval()
+        self.autoencoder = autoencoder.to(self.device).eval() if autoencoder else None
+        self.card = card or {}
+        self.denoiser = build_denoiser(recipe, prompted)
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures in pixels."""
+        assert self.recipe.data.resolution
+        return self.recipe.data.resolution
+
+    @property
+    def channels(self) -> int:
+        """1 grey, 3 colour, 4 colour with transparency."""
+        assert self.recipe.data.channels
+        return self.recipe.data.channels
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Steps, guidance scale and sampler used when none are given."""
+        return self.recipe.sampling.model_dump(include={"steps", "guidance_scale", "sampler"})
+
+    def generate(
+        self,
+        prompts: str | Sequence[str],
+        count: int = 1,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        sampler: str | None = None,
+        negative_prompt: str | None = None,
+        size: int | None = None,
+    ) -> list[Image.Image]:
+        """Pictures for every prompt, ``count`` each, in the order of the prompts.
+
+        Args:
+            prompts: one or several texts; for a model of classes, their names.
+            count: pictures a prompt.  Picture k is the same whatever the count.
+            seed: any integer; the same seed gives the same pictures.
+            steps: sampling steps, at least 1.
+            guidance_scale: 1 = none, larger follows the prompt more closely.
+            sampler: one of ddpm, ddim, euler, heun, dpm++2m.
+            negative_prompt: what to stay away from; needs a guidance scale other than 1.
+            size: side of the pictures handed back; the model's own by default.
+        Raises:
+            SfumatoError: for a request that cannot be met.
+        """
+        wish = self.wish(prompts, count, seed, steps, guidance_scale, sampler, negative_prompt)
+        if size is not None and size < 1:
+            raise SfumatoError(f"A picture of {size} pixels cannot be made. Ask for at least 1.")
+        pictures: list[Image.Image] = []
+        for first in range(0, len(wish.prompts), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            last: Step | None = None
+            for last in self._walk(wish, part):
+                pass
+            assert last is not None
+            pictures += self.pictures(last.x)
+        if size is None or size == self.size:
+            return pictures
+        from sfumato.pictures.sheet import fit
+
+        return [fit(picture, size) for picture in pictures]
+
+    def stream(
+        self,
+        prompts: str | Sequence[str],
+        count: int = 1,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        sampler: str | None = None,
+        negative_prompt: str | None = None,
+        state: State | None = None,
+    ) -> Iterator[Step]:
+        """The same walk, step by step, all pictures together.
+
+        ``step.x0`` is the guess at that moment; `pictures` makes it visible.  ``state``, kept
+        from an earlier step, continues from there under these settings.
+        """
+        wish = self.wish(prompts, count, seed, steps, guidance_scale, sampler, negative_prompt)
+        return self._walk(wish, slice(None), state)
+
+    @torch.no_grad()
+    def pictures(self, x: Tensor) -> list[Image.Image]:
+        """What the network denoises (B, C, H, W), as pictures: latents are decoded first."""
+        if self.autoencoder is not None:
+            x = self.autoencoder.decode(x.to(self.device))
+        return to_pictures(x)
+
+    def save(self, folder: str | Path, half: bool = True) -> Path:
+        """Write the model as a folder (see `storage`); ``half`` keeps 16 bits a number."""
+        from sfumato.storage import write_model
+
+        return write_model(self, Path(folder), half)
+
+    def wish(
+        self,
+        prompts: str | Sequence[str],
+        count: int,
+        seed: int,
+        steps: int | None,
+        guidance_scale: float | None,
+        sampler: str | None,
+        negative_prompt: str | None,
+    ) -> Wish:
+        """A request checked and completed with the model's defaults."""
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        if not texts:
+            raise SfumatoError("There is no prompt. Say what the picture should show.")
+        if count < 1:
+            raise SfumatoError(f"{count} pictures cannot be made. Ask for at least 1.")
+        sampling = self.recipe.sampling
+        steps = sampling.steps if steps is None else steps
+        if steps < 1:
+            raise SfumatoError(f"{steps} steps lead nowhere. Take at least 1.")
+        name = sampler or sampling.sampler
+        if name not in SAMPLERS:
+            raise SfumatoError(f"There is no sampler {name!r}. Take one of {', '.join(SAMPLERS)}.")
+        scale = sampling.guidance_scale if guidance_scale is None else guidance_scale
+        if not 0 <= scale < float("inf"):
+            raise SfumatoError(f"A guidance scale of {scale} is not usable. Take 1 to 10.")
+        return Wish(
+            [text for text in texts for _ in range(count)],
+            list(range(count)) * len(texts),
+            seed,
+            steps,
+            scale,
+            name,
+            negative_prompt or "",
+        )
+
+    def condition(self, prompts: Sequence[str]) -> Condition:
+        """The prompts as the network is told them; an empty one is the learned null."""
+        conditioner = self.prompted.conditioner
+        return conditioner(conditioner.ids(list(prompts)).to(self.device))
+
+    @torch.no_grad()
+    def _walk(self, wish: Wish, part: slice, state: State | None = None) -> Iterator[Step]:
+        prompts, indices = wish.prompts[part], wish.indices[part]
+        denoiser: Denoises = self.denoiser
+        if wish.guidance_scale != 1:
+            null = self.condition([wish.negative_prompt] * len(prompts))
+            interval = self.recipe.sampling.guidance_interval
+            denoiser = Guided(denoiser, null, wish.guidance_scale, interval)
+        if state is None:
+            state = start(latent_shape(self.recipe), indices, wish.seed)
+            state = State(state.x.to(self.device), state.t, state.samples, state.seed)
+        times = grid(wish.steps, denoiser.schedule, self.recipe.sampling.grid)
+        sampler = SAMPLERS[wish.sampler]
+        # the decorator of a generator covers its making only, so steps are taken inside here
+        yield from sample(denoiser, state, times, sampler, self.condition(prompts))
