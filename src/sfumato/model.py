@@ -123,10 +123,7 @@ class TextToImage:
         pictures: list[Image.Image] = []
         for first in range(0, len(wish.prompts), AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            last: Step | None = None
-            for last in self._walk(wish, part):
-                pass
-            assert last is not None
+            *_, last = self._walk(wish, part)
             pictures += self.pictures(last.x)
         if size is None or size == self.size:
             return pictures

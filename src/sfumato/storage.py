@@ -49,6 +49,10 @@ def read_model(path: str | Path | None, device: str = "auto") -> TextToImage:
     folder = Path(path)
     if (folder / "model" / "config.json").is_file():
         folder = folder / "model"  # a training run keeps its finished model there
+    elif (folder / "recipe.toml").is_file():
+        from sfumato.training.unfinished import model_of
+
+        return model_of(folder, device)
     return _read(folder, device)
 
 
@@ -111,7 +115,9 @@ def _fill(module: nn.Module, content: bytes, folder: Path) -> None:
     try:
         module.load_state_dict({k: v.float() for k, v in load_tensors(content).items()})
     except (RuntimeError, SafetensorError) as error:
-        raise SfumatoError(f"The weights in {folder} do not fit its recipe. Copy it again.") from error
+        raise SfumatoError(
+            f"The weights in {folder} do not fit its recipe. Copy it again."
+        ) from error
 
 
 def write_model(model: TextToImage, folder: Path, half: bool = True) -> Path:

@@ -14,6 +14,8 @@ from sfumato.errors import SfumatoError
 class Labels(nn.Module):
     """A learned embedding for each class; prompts are class names (any letter case) or numbers.
 
+    Of classes that differ in letter case only, "A" and "a", each answers to its exact name.
+
     Args:
         classes: names, in label order.
         width: D of the condition.
@@ -26,7 +28,9 @@ class Labels(nn.Module):
         # the last row is the learned null
         self.embedding = nn.Embedding(len(classes) + 1, width)
         nn.init.normal_(self.embedding.weight, std=0.5)
-        self._numbers = {name.casefold(): i for i, name in enumerate(self.classes)}
+        # the exact names come last and win
+        self._numbers = {name.strip().casefold(): i for i, name in enumerate(self.classes)}
+        self._numbers |= {name.strip(): i for i, name in enumerate(self.classes)}
 
     def ids(self, prompts: list[str]) -> Tensor:
         """(N, 1) class numbers; the empty prompt is the null.
@@ -34,17 +38,26 @@ class Labels(nn.Module):
         Raises:
             SfumatoError: for a name that is no class, with the nearest ones.
         """
-        return torch.tensor([[self._number(prompt)] for prompt in prompts])
+        numbers = [self._number(prompt) for prompt in prompts]
+        return torch.tensor(numbers, dtype=torch.long).reshape(-1, 1)
 
     def _number(self, prompt: str) -> int:
-        name = prompt.strip().casefold()
+        name = prompt.strip()
         if not name:
             return len(self.classes)
-        if name in self._numbers:
-            return self._numbers[name]
+        if not any(self.classes):
+            raise SfumatoError(
+                f"This model was trained without labels and cannot follow {prompt!r}. "
+                "Leave the prompt empty."
+            )
+        for known in (name, name.casefold()):
+            if known in self._numbers:
+                return self._numbers[known]
         if name.isdecimal() and int(name) < len(self.classes):
             return int(name)
-        near = difflib.get_close_matches(name, self._numbers, 3, 0.3) or list(self._numbers)[:10]
+        folded = {known.casefold(): known for known in self.classes}
+        near = difflib.get_close_matches(name.casefold(), folded, 3, 0.3)
+        near = [folded[one] for one in near] or self.classes[:10]
         raise SfumatoError(
             f"This model knows {len(self.classes)} classes and {prompt!r} is none of them. "
             f"Try: {', '.join(near)}."

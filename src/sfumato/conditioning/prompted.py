@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from torch import Tensor, nn
 
-from sfumato.conditioning.condition import Condition
+from sfumato.conditioning.condition import Condition, Conditioner
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Prompted(nn.Module):
     def __init__(self, network: nn.Module, conditioner: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.conditioner = conditioner
+        # a module and a Conditioner; the protocol is what everyone needs to know of it
+        self.conditioner = cast(Conditioner, conditioner)
 
     def forward(self, x: Tensor, time: Tensor, told: Condition | Told) -> Tensor:
         if isinstance(told, Told):

@@ -16,6 +16,7 @@ from sfumato.conditioning.condition import Condition
 from sfumato.networks.layers import RMSNorm, SelfAttention, SwiGLU, compute_dtype
 
 PAD, UNKNOWN = 0, 1
+SPECIAL = ["<pad>", "<unk>"]
 
 
 def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
@@ -25,7 +26,7 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
         texts: captions to learn from.
         vocabulary: most tokens to keep; few captions give fewer.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
+    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN], fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence(
         [
             normalizers.NFKC(),
@@ -37,7 +38,7 @@ def learn_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=["<pad>", "<unk>"], show_progress=False
+        vocab_size=vocabulary, special_tokens=SPECIAL, show_progress=False
     )
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
@@ -59,7 +60,7 @@ class TextTransformer(nn.Module):
         super().__init__()
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self.tokenizer.enable_truncation(length)
-        self.tokenizer.enable_padding(length=length, pad_id=PAD, pad_token="<pad>")
+        self.tokenizer.enable_padding(length=length, pad_id=PAD, pad_token=SPECIAL[PAD])
         self.width, self.length = width, length
         self.embedding = nn.Embedding(self.tokenizer.get_vocab_size(), width)
         self.positions = nn.Parameter(torch.randn(length, width) * 0.02)
@@ -71,8 +72,12 @@ class TextTransformer(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.5)
 
     def ids(self, prompts: list[str]) -> Tensor:
-        """(N, length) token numbers, padded with 0."""
-        return torch.tensor([e.ids for e in self.tokenizer.encode_batch(prompts)])
+        """(N, length) token numbers, padded with 0; spaces and line breaks only part words."""
+        # a prompt that says "<pad>" means those five characters; copies forget this, so each time
+        self.tokenizer.encode_special_tokens = True
+        texts = [" ".join(prompt.split()) for prompt in prompts]
+        numbers = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        return torch.tensor(numbers, dtype=torch.long).reshape(-1, self.length)
 
     def forward(self, ids: Tensor) -> Condition:
         """Condition of B prompts from their ids (B, length); an empty prompt is the null."""
@@ -82,13 +87,15 @@ class TextTransformer(nn.Module):
         ids, mask = ids[:, :used], mask[:, :used]
         x = self.embedding(ids) + self.positions[:used]
         x = x.to(compute_dtype(x))
+        empty = ~mask.any(1)
+        # a softmax over nothing is not a number on some devices; these rows are replaced below
+        visible = mask | empty[:, None]
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, visible)
         tokens = self.norm(x)
         share = (mask / mask.sum(1, keepdim=True).clamp(min=1)).to(tokens.dtype)
         vector = self.pooled((tokens * share[..., None]).sum(1))
         told = Condition(vector, tokens, mask)
-        empty = ~mask.any(1)
         return told.drop(~empty, self.null(1)) if bool(empty.any()) else told
 
     def null(self, batch: int) -> Condition:

@@ -60,10 +60,6 @@ class Levels:
         """Of q(x_s | x_t, x_0): beta-tilde of 2006.11239, eq. 7; zero at s = 0."""
         return self.transition[1] * self.sigma_s**2 / self.sigma_t**2
 
-    def towards(self, x0: Tensor, eps: Tensor) -> Tensor:
-        """The picture at time s that has this clean picture and this noise."""
-        return like(self.alpha_s, x0) * x0 + like(self.sigma_s, x0) * eps
-
 
 def _guess(denoiser: Denoises, state: State, condition: Any) -> tuple[Tensor, State]:
     """The guess at the state, and the state that has paid for and remembers it."""

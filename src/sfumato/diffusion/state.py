@@ -16,9 +16,6 @@ from sfumato.diffusion.target import like
 class State:
     """Where a walk stands.  Change it with `dataclasses.replace`.
 
-    Raises:
-        ValueError: unless there is one sample index a picture.
-
     Attributes:
         x: the noisy pictures x_t (B, C, H, W).
         t: the time they are at.
@@ -28,6 +25,8 @@ class State:
         seed: of the noise that stochastic samplers add.
         x0: the last guess of the clean pictures, None before the first step.
         memory: (time, guess) of the last step, for multistep samplers.
+    Raises:
+        ValueError: unless there is one sample index a picture.
     """
 
     x: Tensor

@@ -137,7 +137,7 @@ class TimeEmbedding(nn.Module):
         # float32 whatever the weights' type: bf16 cannot tell 999 from 1000
         phase = time.float()[:, None] * self.rates.float()
         waves = torch.cat([phase.cos(), phase.sin()], 1)
-        return self.mlp(waves.to(self.mlp[0].weight.dtype))
+        return self.mlp(waves.to(next(self.mlp.parameters()).dtype))
 
 
 def grid_positions(height: int, width: int, channels: int) -> Tensor:

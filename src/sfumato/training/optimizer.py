@@ -111,7 +111,9 @@ class Optimizer(torch.optim.Optimizer):
             p.addcdiv_(state["mean"], scale, value=-group["lr"] / mean_bias)
 
 
-def parameter_groups(module: nn.Module, optimizer: str, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    module: nn.Module, optimizer: str, weight_decay: float
+) -> list[dict[str, Any]]:
     """Which parameters learn how.
 
     Matrices of hidden layers go to Muon when ``optimizer`` is "muon".  Embeddings, the layers

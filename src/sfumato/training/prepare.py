@@ -80,11 +80,11 @@ def latents_of(
     latents has mean 0 and variance 1.
     """
     if kept.exists():
-        return load_file(kept)["latents"]
+        stored = load_file(kept)
+        autoencoder.normalize(stored["mean"], stored["std"])
+        return stored["latents"]
     device = next(autoencoder.parameters()).device
-    autoencoder.normalize(
-        torch.zeros_like(autoencoder.mean), torch.ones_like(autoencoder.std)
-    )
+    autoencoder.normalize(torch.zeros_like(autoencoder.mean), torch.ones_like(autoencoder.std))
     bar = tqdm(range(0, length, 64), desc="latents", unit="batch", leave=False, disable=None)
     raw = torch.cat(
         [
@@ -96,6 +96,6 @@ def latents_of(
     autoencoder.normalize(mean, std)
     latents = (raw - mean[:, None, None]) / std.clamp(min=1e-4)[:, None, None]
     beside = kept.with_suffix(".partial")
-    files.write_tensors(beside, {"latents": latents})
+    files.write_tensors(beside, {"latents": latents, "mean": mean, "std": std})
     files.replace(beside, kept)
     return latents

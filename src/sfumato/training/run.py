@@ -20,22 +20,23 @@ import torch
 from PIL import Image
 
 from sfumato.architecture import Vocabulary, build_autoencoder, build_denoiser, build_prompted
+from sfumato.conditioning.prompted import Prompted
 from sfumato.data import open_source
 from sfumato.device import pick_device
 from sfumato.diffusion import DiffusionLoss
 from sfumato.diffusion.randomness import seed_of
-from sfumato.errors import SfumatoError
 from sfumato.model import TextToImage
 from sfumato.networks.autoencoder import Autoencoder
-from sfumato.training import files
-from sfumato.training.forecast import Forecast, Grade, bf16_pays, forecast, peak_memory
+from sfumato.training.forecast import Forecast, Grade, forecast, peak_memory
 from sfumato.training.interrupt import stoppable
 from sfumato.training.journal import Journal
 from sfumato.training.machine import threads_allowed
-from sfumato.training.objective import Diffusion, Objective, Reconstruction
-from sfumato.training.prepare import captions_of, kind_of, latents_of, pictures_of, vocabulary_of
-from sfumato.training.recipe import changed, load_recipe, resolve, save_recipe
+from sfumato.training.objective import Diffusion, Reconstruction
+from sfumato.training.prepare import captions_of, latents_of, pictures_of, vocabulary_of
+from sfumato.training.recipe import changed, save_recipe
+from sfumato.training.samples import copied, drawn, prompts_for
 from sfumato.training.sections import Recipe
+from sfumato.training.start import RECIPE, begin, recipe_for, settled
 from sfumato.training.trainer import Trainer, TrainStep
 
 PROBE_SECONDS = 8.0
@@ -46,10 +47,6 @@ BANK = 512
 """Samples of the fixed bank on which checkpoints are compared."""
 FAR = 1 << 40
 """Global indices from here on belong to the bank, never to training."""
-FAMILIAR = [
-    "red heart", "grinning face", "pizza", "sun", "tiger face", "rocket", "cat face", "banana",
-    "красное сердце", "солнце", "ракета, плоский стиль", "red apple, 3d style",
-]  # fmt: skip
 
 
 def train(
@@ -97,15 +94,15 @@ class Run:
         self.forecast: Forecast | None = None
         self.grade: Grade | None = None
         self.interrupted = False
-        self.notes: list[str] = []
-        self.recipe = self._recipe(str(data), recipe, sections)
-        self.device = pick_device(self.recipe.training.device)
-        torch.set_num_threads(self.recipe.training.threads or threads_allowed())
-        wanted = self.recipe.data
+        asked = recipe_for(self.folder, str(data), recipe, resume, sections)
+        self.device = pick_device(asked.training.device)
+        torch.set_num_threads(asked.training.threads or threads_allowed())
+        wanted = asked.data
         self.source = open_source(
             wanted.name, wanted.resolution, wanted.channels, broken_share=wanted.broken_share
         )
-        self._resolve()
+        self.recipe, self.notes = settled(asked, self.source, self.device.type)
+        self.notes += begin(self.folder, self.recipe, self.source)
         self._begin = time.monotonic()
 
     def steps(self) -> Iterator[TrainStep]:
@@ -118,57 +115,6 @@ class Run:
             if not self.interrupted:
                 trainer, vocabulary = self._diffusion(autoencoder)
                 yield from self._phase(trainer, stop, autoencoder, vocabulary)
-
-    # ---- the recipe
-
-    def _recipe(
-        self, data: str, recipe: Recipe | str | Path | None, sections: dict[str, dict[str, Any]]
-    ) -> Recipe:
-        kept = self.folder / "recipe.toml"
-        if kept.exists() and self.resume:
-            given = load_recipe(kept)
-            for name, fields in sections.items():
-                for field, value in fields.items():
-                    free = name == "training" and field in ("images", "minutes", "threads")
-                    mine = getattr(getattr(given, name, None), field, None)
-                    if not free and mine != value:
-                        raise SfumatoError(
-                            f"The run in {self.folder} has {name}.{field} = {mine}, not {value}. "
-                            "Resume it as it is, or start a new run in another folder."
-                        )
-            return changed(given, **sections)
-        if kept.exists():
-            raise SfumatoError(
-                f"There is a run in {self.folder} already. "
-                "Add --resume to go on with it, or choose another folder."
-            )
-        if isinstance(recipe, str | Path):
-            recipe = load_recipe(recipe)
-        start = recipe or Recipe()
-        return changed(start, **{**sections, "data": {"name": data, **sections.get("data", {})}})
-
-    def _resolve(self) -> None:
-        training = self.recipe.training
-        precision: str = training.precision
-        if precision == "auto":
-            pays, why = bf16_pays(self.device.type)
-            precision = "bf16" if pays else "fp32"
-            self.notes.append(f"Training in {precision}: {why}")
-        kind = kind_of(self.source) if self.recipe.conditioning.kind == "auto" else None
-        self.recipe = resolve(
-            changed(
-                self.recipe, training={"precision": precision, "device": self.device.type}
-            ),
-            channels=self.source.channels,
-            resolution=self.source.size,
-            conditioning=kind,
-        )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save_recipe(self.recipe, self.folder / "recipe.toml")
-        report = self.source.report()
-        files.replace_bytes(self.folder / "data-report.txt", report.text(limit=10_000).encode())
-        if report.problems:
-            self.notes.append(report.text())
 
     # ---- the two trainings
 
@@ -188,7 +134,9 @@ class Run:
             autoencoder, pictures_of(self.source), len(self.source), latent.noise, training.seed
         )
         folder = self.folder / "autoencoder"
-        return Trainer(objective, settings, folder, latent.images, self._resumes(folder), "autoencoder")
+        return Trainer(
+            objective, settings, folder, latent.images, self._resumes(folder), "autoencoder"
+        )
 
     def _diffusion(self, autoencoder: Autoencoder | None) -> tuple[Trainer, Vocabulary]:
         training = self.recipe.training
@@ -238,9 +186,13 @@ class Run:
     ) -> Iterator[TrainStep]:
         training = self.recipe.training
         main = trainer.accelerator.is_main_process
-        journal = Journal(
-            trainer.folder, training.log_every_images, trainer.images_seen, training.tensorboard
-        ) if main else None
+        journal = (
+            Journal(
+                trainer.folder, training.log_every_images, trainer.images_seen, training.tensorboard
+            )
+            if main
+            else None
+        )
         trainer.notes[:0] = self.notes
         self.notes = []
         bank = range(FAR, FAR + min(BANK, trainer.batch * 4))
@@ -280,16 +232,15 @@ class Run:
     def _foresee(self, trainer: Trainer, rate: float) -> None:
         """Minutes become images; time, memory and disk are said beforehand."""
         minutes = self.recipe.training.minutes
-        if minutes is not None:
-            left = 60 * minutes - (time.monotonic() - self._begin)
-            if trainer.phase == "autoencoder":
-                left = AUTOENCODER_SHARE * 60 * minutes - (time.monotonic() - self._begin)
+        if minutes is not None and self.recipe.training.images is None:
+            first = trainer.phase == "autoencoder"
+            share = AUTOENCODER_SHARE if first else 1.0
+            left = share * 60 * minutes - (time.monotonic() - self._begin)
             reachable = trainer.images_seen + int(max(left, 1) * 0.97 * rate)
-            total = min(trainer.total, max(1, reachable // trainer.batch) * trainer.batch)
-            trainer.total = total
-            if trainer.phase == "diffusion":
-                self.recipe = changed(self.recipe, training={"images": total})
-                save_recipe(self.recipe, self.folder / "recipe.toml")
+            trainer.total = min(trainer.total, max(1, reachable // trainer.batch) * trainer.batch)
+            planned = {"latent" if first else "training": {"images": trainer.total}}
+            self.recipe = changed(self.recipe, **planned)
+            save_recipe(self.recipe, self.folder / RECIPE)
         numbers = sum(p.numel() for p in trainer.objective.module.parameters())
         self.forecast = forecast(
             images=trainer.total - trainer.images_seen,
@@ -311,39 +262,18 @@ class Run:
     ) -> None:
         if journal is None:
             return
-        with trainer.average.applied(trainer.objective.module):
-            journal.sheet(
-                images_seen, lambda: self._samples(trainer.objective, autoencoder, vocabulary)
-            )
+        objective = trainer.objective
 
-    @torch.no_grad()
-    def _samples(
-        self, objective: Objective, autoencoder: Autoencoder | None, vocabulary: Vocabulary | None
-    ) -> Image.Image:
-        """Pictures at a fixed seed, labelled; for the autoencoder originals over copies."""
-        from sfumato.pictures.sheet import sheet
-        from sfumato.pictures.tensors import to_pictures
+        def draw() -> Image.Image:
+            if vocabulary is None:
+                assert isinstance(objective, Reconstruction)
+                return copied(objective, self.source, self.device)
+            assert isinstance(objective.module, Prompted)
+            prompts = prompts_for(self.recipe, self.source, vocabulary)
+            return drawn(self.recipe, objective.module, autoencoder, prompts, self.device)
 
-        count = min(12, len(self.source))
-        chosen = [i * len(self.source) // count for i in range(count)]
-        if vocabulary is None:
-            assert isinstance(objective, Reconstruction)
-            originals = objective.pictures(chosen).to(self.device)
-            module = objective.module
-            module.eval()
-            assert isinstance(module, Autoencoder)
-            copies = module.decode(module.encode(originals))
-            return sheet(to_pictures(originals) + to_pictures(copies), [""] * 2 * count, count)
-        if vocabulary.classes:
-            prompts = list(vocabulary.classes)[:count]
-        elif vocabulary.tokenizer is None:
-            prompts = [""] * count
-        elif self.recipe.data.name == "emoji":
-            prompts = FAMILIAR
-        else:
-            prompts = [self.source[i].captions[0] for i in chosen]
-        model = TextToImage(self.recipe, objective.module, autoencoder, device=self.device)  # type: ignore[arg-type]
-        return sheet(model.generate(prompts, seed=0), prompts, 6)
+        with trainer.average.applied(objective.module):
+            journal.sheet(images_seen, draw)
 
     def _finish(
         self, trainer: Trainer, vocabulary: Vocabulary, autoencoder: Autoencoder | None

@@ -1,0 +1,1 @@
+"""Ways to use Sfumato. Each is thin: it parses, calls, and shows."""

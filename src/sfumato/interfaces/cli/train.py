@@ -1,0 +1,169 @@
+"""`sfumato train`: pictures in, a model of one's own out."""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sfumato.errors import SfumatoError
+from sfumato.interfaces.cli.console import INTERRUPTED, guarded, note, print_json
+from sfumato.interfaces.cli.options import Debug, Device, Json
+from sfumato.locale import translate
+
+if TYPE_CHECKING:
+    from sfumato.training.run import Run
+
+
+class Size(str, Enum):
+    """The dial."""
+
+    tiny = "tiny"
+    small = "small"
+    base = "base"
+    large = "large"
+
+
+class NetworkName(str, Enum):
+    """The networks, named here so that --help need not import them; a test compares."""
+
+    patch_transformer = "patch-transformer"
+    patch_unet = "patch-unet"
+
+
+@guarded
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="emoji, fashion-mnist, a folder of pictures with captions or with one subfolder "
+            "a class, or an IDX folder. Not needed with --resume or --recipe.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="RUN", help="The run's folder."),
+    ] = None,
+    size: Annotated[
+        Size | None, typer.Option(metavar="SIZE", help="tiny, small, base or large.")
+    ] = None,
+    network: Annotated[
+        NetworkName | None,
+        typer.Option(metavar="NAME", help=f"One of {', '.join(n.value for n in NetworkName)}."),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Images to see, repeats counted.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="M", help="Time to train.")] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(min=8, max=4096, metavar="PX", help="Side of the pictures, in pixels."),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(metavar="N", help="1 grey, 3 colour, 4 with transparency.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Images a step, over all processes.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(metavar="X", help="At its height.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Same seed, same training.")] = None,
+    device: Device = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", metavar="", help="Go on where the run stopped.")
+    ] = False,
+    resume_from: Annotated[
+        str | None, typer.Option("--resume-from-checkpoint", hidden=True)
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Start from a recipe (TOML); options change it."),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a text-to-image model from scratch.
+
+    sfumato train my-pictures -o runs/mine --minutes 30
+
+    What is not given, --size and the data decide. Ctrl-C once saves and stops, twice stops.
+    """
+    if resume_from not in (None, "latest"):
+        raise typer.BadParameter(translate("train.only_latest"))
+    if output is None:
+        raise typer.BadParameter(translate("train.no_output"))
+    if data is None and not (resume or resume_from or recipe):
+        raise typer.BadParameter(translate("train.no_data"))
+    if channels not in (None, 1, 3, 4):
+        raise typer.BadParameter(translate("train.channels"))
+    for name, value in (("--minutes", minutes), ("--learning-rate", learning_rate)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise typer.BadParameter(translate("train.positive", name=name))
+    sections = {
+        "data": {"resolution": resolution, "channels": channels},
+        "network": {
+            "size": size.value if size else None,
+            "name": network.value if network else None,
+        },
+        "training": {
+            "images": images,
+            "minutes": minutes,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "device": device,
+        },
+    }
+    given = {
+        name: stated
+        for name, fields in sections.items()
+        if (stated := {key: value for key, value in fields.items() if value is not None})
+    }
+    if not as_json:
+        note(translate("train.preparing"))
+    from sfumato.interfaces.cli.progress import follow
+
+    run = _prepared(data, output, resume or resume_from is not None, recipe, given)
+    done = follow(run, quiet=as_json)
+    if as_json:
+        print_json(done)
+    if done["interrupted"]:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _prepared(
+    data: str | None,
+    output: Path,
+    goes_on: bool,
+    recipe: Path | None,
+    sections: dict[str, dict[str, Any]],
+) -> Run:
+    """The run that the command line means, new or gone on with.
+
+    Raises:
+        SfumatoError: when there is no such run, or it was begun on other data.
+    """
+    from sfumato.training.recipe import changed, load_recipe
+    from sfumato.training.run import Run
+    from sfumato.training.sections import Recipe
+
+    kept = output / "recipe.toml"
+    about_data = sections.pop("data", {})
+    if goes_on and kept.is_file():
+        begun = load_recipe(kept).data
+        if data is not None and Path(data) != Path(begun.name):
+            raise SfumatoError(translate("train.other", run=output, mine=begun.name, given=data))
+        for name, value in about_data.items():
+            mine = getattr(begun, name)
+            if value != mine:
+                raise SfumatoError(
+                    translate("train.other", run=output, mine=f"{name} {mine}", given=value)
+                )
+        return Run(begun.name, output, resume=True, **sections)
+    if data is None and recipe is None:
+        raise SfumatoError(translate("train.no_run", run=output))
+    start = changed(load_recipe(recipe) if recipe else Recipe(), data=about_data)
+    return Run(data or start.data.name, output, recipe=start, resume=goes_on, **sections)

@@ -1,0 +1,118 @@
+"""The walk from noise to a picture, as a row of pictures or as an animation."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from sfumato.errors import SfumatoError
+from sfumato.pictures.files import write_whole
+from sfumato.pictures.sheet import Background, as_png, fit, on_background, sheet
+
+
+def strip(
+    pictures: Sequence[Image.Image],
+    times: Sequence[float],
+    shown: int = 8,
+    cell: int = 96,
+    background: Background = "checker",
+    title: str = "",
+) -> Image.Image:
+    """A row of the sampling process, evenly chosen, first and last always there.
+
+    Args:
+        pictures: one a step, in the order of the walk.
+        times: the time each belongs to, 1 = noise, 0 = picture; written below it.
+        shown: how many to show at most.
+        cell: side of a picture, in pixels.
+
+    Raises:
+        ValueError: when there is no picture, or not one time a picture.
+    """
+    if len(times) != len(pictures):
+        raise ValueError(f"{len(pictures)} pictures but {len(times)} times")
+    chosen = evenly(len(pictures), shown)
+    return sheet(
+        [pictures[i] for i in chosen],
+        [f"t = {times[i]:.2f}" for i in chosen],
+        columns=len(chosen),
+        cell=cell,
+        background=background,
+        title=title,
+    )
+
+
+def evenly(length: int, wanted: int) -> list[int]:
+    """At most `wanted` indices below `length`, evenly spread, both ends among them."""
+    if length <= wanted:
+        return list(range(length))
+    if wanted <= 1:
+        return [length - 1]
+    return [round(i * (length - 1) / (wanted - 1)) for i in range(wanted)]
+
+
+def animation(
+    pictures: Sequence[Image.Image],
+    kind: str,
+    side: int = 256,
+    milliseconds: int = 80,
+    rest: int = 1500,
+) -> bytes:
+    """The walk as a looping GIF or WebP.
+
+    Args:
+        pictures: one a step, in the order of the walk.
+        kind: "gif" (transparency laid on white: GIF knows no half-transparent pixel) or
+            "webp" (transparency kept).
+        side: pixels.
+        milliseconds: how long a step is shown.
+        rest: how long the finished picture is shown.
+
+    Raises:
+        ValueError: when there is no picture or `kind` is unknown.
+    """
+    if not pictures or kind not in ("gif", "webp"):
+        raise ValueError("an animation needs pictures and the kind 'gif' or 'webp'")
+    background: Background = "white" if kind == "gif" else "none"
+    frames = [on_background(fit(picture, side), background) for picture in pictures]
+    durations = [milliseconds] * (len(frames) - 1) + [rest]
+    file = io.BytesIO()
+    options: dict[str, object] = {"optimize": True} if kind == "gif" else {"lossless": True}
+    frames[0].save(
+        file,
+        format=kind.upper(),
+        save_all=True,
+        append_images=frames[1:],
+        duration=durations,
+        loop=0,
+        **options,
+    )
+    return file.getvalue()
+
+
+def check_walk(path: Path) -> None:
+    """Whether a walk can be saved under this name, asked before the work.
+
+    Raises:
+        SfumatoError: when the ending is none of .gif, .webp and .png.
+    """
+    if path.suffix.lower() not in (".gif", ".webp", ".png"):
+        raise SfumatoError(
+            f"{path.name} cannot hold a walk: give the file the ending .gif, .webp or .png."
+        )
+
+
+def save_walk(path: Path, pictures: Sequence[Image.Image], times: Sequence[float]) -> None:
+    """Save the walk in the form that the file's ending names: .gif, .webp, or a strip in .png.
+
+    Raises:
+        SfumatoError: when the ending is another one, or the file cannot be written.
+    """
+    check_walk(path)
+    if path.suffix.lower() == ".png":
+        write_whole(path, as_png(strip(pictures, times)))
+    else:
+        write_whole(path, animation(pictures, path.suffix.lower()[1:]))

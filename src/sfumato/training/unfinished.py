@@ -1,0 +1,61 @@
+"""The model that a run has reached so far: what is in its checkpoints, before it is finished."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch import nn
+
+from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
+from sfumato.data import open_source
+from sfumato.device import pick_device
+from sfumato.errors import SfumatoError
+from sfumato.model import TextToImage
+from sfumato.training import checkpoint
+from sfumato.training.recipe import load_recipe
+
+
+def model_of(run: Path, device: str = "auto") -> TextToImage:
+    """The averaged weights of the run's newest intact checkpoint, as a model.
+
+    Raises:
+        SfumatoError: if the run has not come as far as a checkpoint of its network.
+    """
+    recipe = load_recipe(run / "recipe.toml")
+    kept = checkpoint.load_latest(run)
+    if kept is None:
+        raise SfumatoError(
+            f"The run in {run} has no checkpoint of its network yet. Let it train a little longer."
+        )
+    tokenizer = run / "tokenizer.json"
+    if recipe.conditioning.kind == "text":
+        vocabulary = Vocabulary(Tokenizer.from_str(tokenizer.read_text("utf-8")))
+    elif recipe.conditioning.kind == "labels":
+        data = recipe.data
+        source = open_source(data.name, data.resolution, data.channels)
+        vocabulary = Vocabulary(classes=source.classes)
+    else:
+        vocabulary = Vocabulary()
+    prompted = build_prompted(recipe, vocabulary)
+    _fill(prompted, kept)
+    autoencoder = build_autoencoder(recipe)
+    if autoencoder is not None:
+        first = checkpoint.load_latest(run / "autoencoder")
+        assert first is not None  # the second training begins when the first has ended
+        _fill(autoencoder, first)
+        statistics = load_file(run / "latents.safetensors")
+        autoencoder.normalize(statistics["mean"], statistics["std"])
+    card = {
+        "name": f"Sfumato {recipe.data.name} {recipe.network.size}, unfinished",
+        "data": recipe.data.name,
+        "images seen": kept.state["images_seen"],
+        "parameters": sum(p.numel() for p in prompted.parameters()),
+    }
+    return TextToImage(recipe, prompted, autoencoder, card, pick_device(device))
+
+
+def _fill(module: nn.Module, kept: checkpoint.Checkpoint) -> None:
+    """Buffers from the weights, parameters from their average."""
+    module.load_state_dict({**kept.tensors["weights"], **kept.tensors["ema"]})
