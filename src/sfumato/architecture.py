@@ -11,6 +11,7 @@ from sfumato.conditioning.labels import Labels
 from sfumato.conditioning.prompted import Prompted
 from sfumato.conditioning.text_transformer import TextTransformer
 from sfumato.diffusion import SCHEDULES, TARGETS, Denoiser
+from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.networks.patch_transformer import PatchTransformer
 from sfumato.training.sections import Recipe
@@ -31,10 +32,21 @@ class Vocabulary:
 
 
 def build_autoencoder(recipe: Recipe) -> Autoencoder | None:
-    """The autoencoder of a latent model, None for one of pixels."""
+    """The autoencoder of a latent model, None for one of pixels.
+
+    Raises:
+        SfumatoError: for numbers that no autoencoder of ours can have.
+    """
     if not recipe.latent.use:
         return None
     assert recipe.data.channels
+    if recipe.latent.factor != Autoencoder.FACTOR:
+        raise SfumatoError(
+            f"latent.factor = {recipe.latent.factor}, but the autoencoder has only "
+            f"{Autoencoder.FACTOR}. Leave it out."
+        )
+    if recipe.latent.width % 2:
+        raise SfumatoError(f"latent.width = {recipe.latent.width} is odd. Take an even number.")
     return Autoencoder(recipe.data.channels, recipe.latent.channels, recipe.latent.width)
 
 
@@ -48,9 +60,21 @@ def latent_shape(recipe: Recipe) -> tuple[int, int, int]:
 
 
 def build_prompted(recipe: Recipe, vocabulary: Vocabulary) -> Prompted:
-    """The picture network with the encoder of its prompts, freshly initialised."""
+    """The picture network with the encoder of its prompts, freshly initialised.
+
+    Raises:
+        SfumatoError: for a width that the network cannot have.
+    """
     width = recipe.network.width
     assert width
+    unet = recipe.network.name == "patch-unet"
+    multiple = 4 if not unet else 8 if width <= 64 else 64
+    if width % multiple:
+        below = width // multiple * multiple
+        raise SfumatoError(
+            f"network.width = {width} is not a multiple of {multiple}. "
+            f"Take {f'{below} or ' if below else ''}{below + multiple}."
+        )
     # words need less room than pictures; a wider encoder would double the model
     text_width = min(width, 256)
     conditioner: nn.Module
@@ -59,7 +83,7 @@ def build_prompted(recipe: Recipe, vocabulary: Vocabulary) -> Prompted:
             vocabulary.tokenizer,
             text_width,
             layers=recipe.conditioning.layers,
-            heads=max(1, text_width // 64),
+            heads=max(h for h in range(1, max(1, text_width // 64) + 1) if text_width % h == 0),
             length=recipe.conditioning.tokens,
         )
     else:

@@ -18,9 +18,9 @@ def pick_device(device: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        torch.empty(0, device=device)
+        float(torch.ones((), device=device))  # work is done and comes back
         return torch.device(device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError) as error:  # a build without that device asserts
         raise SfumatoError(
             f"The device {device!r} is not usable on this machine. Take --device cpu."
         ) from error

@@ -148,6 +148,11 @@ class TextToImage:
         from an earlier step, continues from there under these settings.
         """
         wish = self.wish(prompts, count, seed, steps, guidance_scale, sampler, negative_prompt)
+        if state is not None and len(state.x) != len(wish.prompts):
+            raise SfumatoError(
+                f"The state holds {len(state.x)} pictures and {len(wish.prompts)} are asked for. "
+                "Give it as many prompts times count."
+            )
         return self._walk(wish, slice(None), state)
 
     @torch.no_grad()
@@ -217,5 +222,4 @@ class TextToImage:
             state = State(state.x.to(self.device), state.t, state.samples, state.seed)
         times = grid(wish.steps, denoiser.schedule, self.recipe.sampling.grid)
         sampler = SAMPLERS[wish.sampler]
-        # the decorator of a generator covers its making only, so steps are taken inside here
         yield from sample(denoiser, state, times, sampler, self.condition(prompts))

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -35,10 +34,13 @@ from sfumato.conditioning.text_transformer import TextTransformer
 from sfumato.device import pick_device
 from sfumato.errors import SfumatoError
 from sfumato.model import TextToImage
-from sfumato.training.recipe import recipe_of
+from sfumato.training.files import cause, flush_folder, replace, write_bytes
+from sfumato.training.recipe import recipe_of, resolve
+from sfumato.training.sections import Recipe
 
 FORMAT = "sfumato-model/1"
 EMBEDDED = "resources/model"
+MANIFEST = "manifest.json"
 
 
 def read_model(path: str | Path | None, device: str = "auto") -> TextToImage:
@@ -57,21 +59,47 @@ def read_model(path: str | Path | None, device: str = "auto") -> TextToImage:
 
 
 def _read(folder: Path, device: str) -> TextToImage:
+    where = pick_device(device)
     contents = verified(folder)
     config = _json(contents["config.json"], folder)
     if config.get("format") != FORMAT:
         raise SfumatoError(f"{folder} is no model of this version of Sfumato. Update Sfumato.")
-    recipe = recipe_of(config["recipe"])
-    text = contents.get("tokenizer.json")
-    tokenizer = Tokenizer.from_str(text.decode()) if text else None
-    vocabulary = Vocabulary(tokenizer, tuple(config.get("classes", ())))
-    prompted = build_prompted(recipe, vocabulary)
-    _fill(prompted, contents["model.safetensors"], folder)
+    recipe, vocabulary = _recipe(config, folder), _vocabulary(config, contents, folder)
     autoencoder = build_autoencoder(recipe)
     if autoencoder is not None:
+        if "autoencoder.safetensors" not in contents:
+            raise SfumatoError(f"{folder} lacks autoencoder.safetensors. Copy the whole folder.")
         _fill(autoencoder, contents["autoencoder.safetensors"], folder)
+    prompted = build_prompted(recipe, vocabulary)
+    _fill(prompted, contents["model.safetensors"], folder)
     card = _json(contents.get("card.json", b"{}"), folder)
-    return TextToImage(recipe, prompted, autoencoder, card, pick_device(device))
+    return TextToImage(recipe, prompted, autoencoder, card, where)
+
+
+def _recipe(config: dict[str, Any], folder: Path) -> Recipe:
+    try:
+        recipe = recipe_of(config["recipe"])
+        data = recipe.data
+        if data.resolution is None or data.channels is None:
+            raise KeyError("data.resolution and data.channels")
+        settled = resolve(recipe, channels=data.channels, resolution=data.resolution)
+    except (SfumatoError, KeyError, TypeError, ValueError) as error:
+        raise SfumatoError(
+            f"The recipe in {folder} is damaged ({error}). Copy it again."
+        ) from error
+    if recipe.network != settled.network or recipe.latent != settled.latent:
+        raise SfumatoError(f"The recipe in {folder} leaves something open. Copy it again.")
+    return recipe
+
+
+def _vocabulary(config: dict[str, Any], contents: dict[str, bytes], folder: Path) -> Vocabulary:
+    text, classes = contents.get("tokenizer.json"), config.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise SfumatoError(f"The classes in {folder} are damaged. Copy it again.")
+    try:
+        return Vocabulary(Tokenizer.from_str(text.decode()) if text else None, tuple(classes))
+    except Exception as error:  # the library raises nothing more special
+        raise SfumatoError(f"The tokenizer in {folder} is damaged. Copy it again.") from error
 
 
 def verified(folder: Path) -> dict[str, bytes]:
@@ -81,20 +109,21 @@ def verified(folder: Path) -> dict[str, bytes]:
         SfumatoError: naming the first thing that is missing or damaged.
     """
     try:
-        listed = json.loads((folder / "manifest.json").read_bytes())["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        listed = _listed(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SfumatoError(
-            f"There is no model in {folder}. Give a folder that Sfumato saved, or a finished run."
+            f"There is no model in {folder}. Give a folder that Sfumato saved, or a run."
         ) from error
     contents = {}
-    for name, stated in listed.items():
-        if Path(name).name != name:
+    for name, sha256 in listed.items():
+        # on Windows a backslash or a colon leads out too, wherever the folder was written
+        if not name or Path(name).name != name or set(name) & set("/\\:") or name == "..":
             raise SfumatoError(f"The manifest of {folder} names {name!r}, which lies outside it.")
         try:
             content = (folder / name).read_bytes()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise SfumatoError(f"{folder / name} is missing. Copy the whole folder.") from error
-        if hashlib.sha256(content).hexdigest() != stated["sha256"]:
+        if hashlib.sha256(content).hexdigest() != sha256:
             raise SfumatoError(f"{folder / name} is damaged. Copy or train the model again.")
         contents[name] = content
     for name in ("config.json", "model.safetensors"):
@@ -103,12 +132,20 @@ def verified(folder: Path) -> dict[str, bytes]:
     return contents
 
 
+def _listed(folder: Path) -> dict[str, str]:
+    """File -> SHA-256, as the manifest states; raises what reading and parsing raise."""
+    stated = json.loads((folder / MANIFEST).read_bytes())["files"]
+    return {str(name): str(entry["sha256"]) for name, entry in stated.items()}
+
+
 def _json(content: bytes, folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(content)
+        if not isinstance(found, dict):
+            raise ValueError("no object")
     except ValueError as error:
         raise SfumatoError(f"The settings in {folder} are damaged. Copy it again.") from error
-    return dict(found)
+    return found
 
 
 def _fill(module: nn.Module, content: bytes, folder: Path) -> None:
@@ -126,8 +163,8 @@ def write_model(model: TextToImage, folder: Path, half: bool = True) -> Path:
     Raises:
         SfumatoError: if something else is in the way, or the disk refuses.
     """
-    if folder.exists() and any(folder.iterdir()) and not (folder / "manifest.json").exists():
-        raise SfumatoError(f"{folder} holds something else. Choose a new folder for the model.")
+    folder = folder.absolute()
+    others = _others(folder)
     dtype = torch.float16 if half else torch.float32
     conditioner = model.prompted.conditioner
     config: dict[str, Any] = {
@@ -145,7 +182,7 @@ def write_model(model: TextToImage, folder: Path, half: bool = True) -> Path:
         contents["autoencoder.safetensors"] = tensor_bytes(_cast(model.autoencoder, dtype))
     contents["card.json"] = _pretty(model.card)
     contents["README.md"] = _card_text(model).encode()
-    contents["manifest.json"] = _pretty(
+    contents[MANIFEST] = _pretty(
         {
             "files": {
                 name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -154,20 +191,53 @@ def write_model(model: TextToImage, folder: Path, half: bool = True) -> Path:
         }
     )
     partial = folder.with_name(f".{folder.name}.partial")
+    before = folder.with_name(f".{folder.name}.replaced")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        for left_by_a_kill in (partial, before):
+            shutil.rmtree(left_by_a_kill, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, content in contents.items():
-            (partial / name).write_bytes(content)
+            write_bytes(partial / name, content)
+        for other in others:
+            if other.name not in contents:
+                copy = shutil.copytree if other.is_dir() else shutil.copy2
+                copy(other, partial / other.name)
+        flush_folder(partial)
         if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(partial, folder)
+            replace(folder, before)
+        replace(partial, folder)
+        shutil.rmtree(before, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if before.exists() and not folder.exists():
+            replace(before, folder)
         raise SfumatoError(
-            f"The model could not be saved to {folder}: {error.strerror}. Choose another place."
+            f"The model could not be saved to {folder}: {cause(error)}. Choose another place."
         ) from error
     return folder
+
+
+def _others(folder: Path) -> list[Path]:
+    """What stands in the folder beside an older model of ours and is kept there.
+
+    Raises:
+        SfumatoError: if what stands there is no model.
+    """
+    if not folder.exists():
+        return []
+    refusal = SfumatoError(f"{folder} holds something else. Choose a new folder for the model.")
+    if not folder.is_dir():
+        raise refusal
+    inside = list(folder.iterdir())
+    if not inside:
+        return []
+    try:
+        listed = _listed(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise refusal from error
+    if not {"config.json", "model.safetensors"} <= listed.keys():
+        raise refusal
+    return [path for path in inside if path.name != MANIFEST and path.name not in listed]
 
 
 def _cast(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:

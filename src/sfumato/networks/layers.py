@@ -17,7 +17,10 @@ from torch.nn import functional as F
 def compute_dtype(x: Tensor) -> torch.dtype:
     """The dtype in which autocast would run a matrix product with x, else x's own."""
     kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    # the meta device, on which shapes and operations are counted, knows no autocast
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return x.dtype
 
 
 def zero_init(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:

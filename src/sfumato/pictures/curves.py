@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,7 +183,7 @@ def _draw_one(
     axes.grid(axis="y")
 
 
-def _frame(axes: Axes, curves: list[np.ndarray] | list[list[float]]) -> None:
+def _frame(axes: Axes, curves: Sequence[Any]) -> None:
     """A logarithmic scale where it helps, and limits that a first spike does not spoil."""
     axes.grid(axis="y")
     values = np.concatenate([np.asarray(curve, dtype=float) for curve in curves])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -140,15 +140,15 @@ def _from_json(found: Any) -> Settings:
     """Our JSON to settings; unknown keys are of a later version, wrong types an error."""
     if not isinstance(found, dict):
         raise ValueError("not an object")
-    wanted = {}
-    for field in fields(Settings):
-        if field.name in found:
-            kind = type(field.default)
-            value = found[field.name]
-            kinds = (float, int) if kind is float else (kind,)
-            if isinstance(value, bool) or not isinstance(value, kinds):
-                raise ValueError(f"{field.name} is not {kind.__name__}")
-            wanted[field.name] = kind(value)
+    wanted: dict[str, Any] = {}
+    for name, default in asdict(Settings()).items():
+        if name in found:
+            value = found[name]
+            if isinstance(default, float) and type(value) is int:
+                value = float(value)  # JSON knows one kind of number
+            if type(value) is not type(default):
+                raise ValueError(f"{name} is not {type(default).__name__}")
+            wanted[name] = value
     return Settings(**wanted)
 
 

@@ -33,4 +33,5 @@ def stoppable() -> Iterator[Stop]:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: somebody other than Python had set it, and it cannot be given back
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

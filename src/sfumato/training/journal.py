@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from sfumato.pictures.files import write_whole
+from sfumato.pictures.sheet import as_png
+from sfumato.training import files
 from sfumato.training.trainer import TrainStep
 
 BANDS = 4
@@ -32,57 +36,72 @@ class Journal:
     ) -> None:
         self.folder, self.every = folder, every
         self.path = folder / "log.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)  # the first checkpoint comes later
         self._window: list[TrainStep] = []
         self._started = time.monotonic()
         self._sampling_seconds = 0.0
         self._take_back(images_seen)
-        self._board = _board(folder) if tensorboard else None
+        self._board = _board(folder, images_seen) if tensorboard else None
 
     def heard(self, step: TrainStep) -> None:
         """Take a step in; writes a line when enough images have passed."""
         self._window.append(step)
         batch = len(step.loss)
-        if step.images_seen // self.every == (step.images_seen - batch) // self.every:
-            return
-        line = self._line()
-        self._window = []
-        with self.path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-        if self._board is not None:
-            for name in ("loss", "learning_rate", "grad_norm", "images_per_second"):
-                self._board.add_scalar(name, line[name], line["images"])
+        if step.images_seen // self.every > (step.images_seen - batch) // self.every:
+            self._write()
 
-    def sheet(self, images_seen: int, draw: Callable[[], Image.Image]) -> bool:
+    def sheet(
+        self, images_seen: int, draw: Callable[[], Image.Image], always: bool = False
+    ) -> bool:
         """Draw and keep a sheet of samples, unless samples have already had their share."""
         elapsed = time.monotonic() - self._started
-        if self._sampling_seconds > SAMPLE_SHARE * elapsed and elapsed > 60:
+        if not always and self._sampling_seconds > SAMPLE_SHARE * elapsed and elapsed > 60:
             return False
         begin = time.monotonic()
-        (self.folder / "samples").mkdir(exist_ok=True)
-        draw().save(self.folder / "samples" / f"{images_seen:09d}.png")
+        write_whole(self.folder / "samples" / f"{images_seen:09d}.png", as_png(draw()))
         self._sampling_seconds += time.monotonic() - begin
         return True
 
     def draw(self) -> None:
         """loss.png from the log, once it has a line."""
-        if not self.path.exists():
+        if not self.path.exists() or not self.path.stat().st_size:
             return
         from sfumato.pictures.curves import draw_run
 
         draw_run(self.folder)
 
+    def close(self) -> None:
+        """Write down what is left of a line, and draw it all once more."""
+        if self._window:
+            self._write()
+        self.draw()
+        if self._board is not None:
+            self._board.close()
+
+    def _write(self) -> None:
+        line = self._line()
+        self._window = []
+        with self.path.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line, allow_nan=False) + "\n")
+        if self._board is not None:
+            for name in ("loss", "learning_rate", "grad_norm", "images_per_second"):
+                if line[name] is not None:
+                    self._board.add_scalar(name, line[name], line["images"])
+
     def _line(self) -> dict[str, Any]:
         loss = torch.cat([step.loss for step in self._window])
         t = torch.cat([step.t for step in self._window]).double()
         band = (t * BANDS).long().clamp(max=BANDS - 1)
-        bands = [loss[band == b] for b in range(BANDS)]
+        means = (loss.mean(), *(loss[band == b].mean() for b in range(BANDS)))
+        mean, *bands = (_finite(float(value)) for value in means)
+        norms = [step.grad_norm for step in self._window if math.isfinite(step.grad_norm)]
         last = self._window[-1]
         return {
             "images": last.images_seen,
-            "loss": float(loss.mean()),
-            "bands": [float(part.mean()) if len(part) else None for part in bands],
+            "loss": mean,
+            "bands": bands,
             "learning_rate": last.learning_rate,
-            "grad_norm": max(step.grad_norm for step in self._window),
+            "grad_norm": max(norms, default=None),
             "images_per_second": last.images_per_second,
         }
 
@@ -96,10 +115,15 @@ class Journal:
                     kept.append(line)
             except (ValueError, KeyError, TypeError):
                 continue  # a line torn by a kill
-        self.path.write_text("".join(line + "\n" for line in kept), "utf-8")
+        files.replace_bytes(self.path, "".join(line + "\n" for line in kept).encode())
 
 
-def _board(folder: Path) -> Any:
+def _finite(value: float) -> float | None:
+    """JSON knows no NaN and no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def _board(folder: Path, images_seen: int) -> Any:
     from sfumato.errors import SfumatoError
 
     try:
@@ -108,4 +132,4 @@ def _board(folder: Path) -> Any:
         raise SfumatoError(
             'TensorBoard is not installed. Install it: pip install "sfumato[tensorboard]".'
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"))
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=images_seen + 1)

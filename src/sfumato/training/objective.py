@@ -7,6 +7,7 @@ batch into micro-batches and processes gives the same gradient.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -27,8 +28,12 @@ Pictures = Callable[[list[int]], Tensor]
 class Objective(Protocol):
     """A task for the trainer."""
 
-    module: nn.Module
-    """Everything that learns."""
+    @property
+    def module(self) -> nn.Module:
+        """Everything that learns."""
+
+    def positions(self, samples: range) -> list[int]:
+        """Which pictures of the data set the global samples show."""
 
     def loss(self, model: nn.Module, samples: range) -> tuple[Tensor, Tensor]:
         """(loss (B,), t (B,)) of the global samples; ``model`` is `module`, maybe wrapped."""
@@ -45,6 +50,12 @@ class Captions:
 
     ids: Tensor
     first: Tensor
+
+    @property
+    def digest(self) -> str:
+        """By which the same captions in the same order are recognised."""
+        parts = (self.first.numpy().tobytes(), self.ids.numpy().tobytes())
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
     def pick(self, positions: list[int], samples: range, seed: int) -> Tensor:
         """(B, L): for every sample one caption of the picture at its position."""
@@ -73,9 +84,12 @@ class Diffusion:
     drop: float
     seed: int
 
+    def positions(self, samples: range) -> list[int]:
+        return order_indices(self.seed, samples.start, len(samples), self.length)
+
     def loss(self, model: nn.Module, samples: range) -> tuple[Tensor, Tensor]:
         device = next(self.module.parameters()).device
-        positions = order_indices(self.seed, samples.start, len(samples), self.length)
+        positions = self.positions(samples)
         x0 = self.pictures(positions).to(device)
         told = Told(
             self.captions.pick(positions, samples, self.seed).to(device),
@@ -105,9 +119,12 @@ class Reconstruction:
     seed: int
     price: float = 1e-3
 
+    def positions(self, samples: range) -> list[int]:
+        return order_indices(self.seed, samples.start, len(samples), self.length)
+
     def loss(self, model: nn.Module, samples: range) -> tuple[Tensor, Tensor]:
         device = next(self.module.parameters()).device
-        positions = order_indices(self.seed, samples.start, len(samples), self.length)
+        positions = self.positions(samples)
         pictures = self.pictures(positions).to(device)
         side = [pictures.shape[-2] // 8, pictures.shape[-1] // 8]
         channels: int = self.module.latent_channels  # type: ignore[assignment]

@@ -19,8 +19,9 @@ _QUINTIC = (3.4445, -4.7750, 2.0315)
 def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
     """The polar factor U V^T of each matrix (N, m, n), approximately, by Newton-Schulz.
 
-    Five steps of a quintic whose coefficients bring all singular values into about [0.7, 1.2],
-    which is all that an update needs; in bfloat16.
+    Five steps of a quintic whose coefficients bring every singular value above about a
+    hundredth of the matrix's norm into about [0.7, 1.2], which is all that an update needs;
+    smaller ones grow but stay below.  In bfloat16.
     """
     a, b, c = _QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]

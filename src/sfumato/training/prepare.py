@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from sfumato.architecture import Vocabulary
-from sfumato.conditioning.labels import Labels
+from sfumato.conditioning.condition import Conditioner
 from sfumato.conditioning.text_transformer import learn_tokenizer
 from sfumato.data.example import Source
+from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training import files
 from sfumato.training.objective import Captions
@@ -43,6 +44,10 @@ def kind_of(source: Source) -> Literal["text", "labels", "none"]:
 def vocabulary_of(source: Source, settings: Conditioning, kept: Path) -> Vocabulary:
     """The tokenizer (learned once and kept in the run) or the classes of a data set."""
     if settings.kind == "labels":
+        if not source.classes:
+            raise SfumatoError(
+                f"{source.name} has no classes. Leave conditioning.kind out, or set it to text."
+            )
         return Vocabulary(classes=source.classes)
     if settings.kind == "none":
         return Vocabulary()
@@ -54,13 +59,12 @@ def vocabulary_of(source: Source, settings: Conditioning, kept: Path) -> Vocabul
     return Vocabulary(tokenizer)
 
 
-def captions_of(source: Source, kind: str, conditioner: nn.Module) -> Captions:
+def captions_of(source: Source, kind: str, conditioner: Conditioner) -> Captions:
     """Every caption as numbers, once, so that a visit costs nothing."""
     rows: list[tuple[str, ...]] = []
     for i in range(len(source)):
         example = source[i]
         if kind == "labels":
-            assert isinstance(conditioner, Labels)
             rows.append((example.label or "",))
         else:
             rows.append(example.captions if kind == "text" and example.captions else ("",))

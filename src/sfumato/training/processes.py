@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
+from accelerate.utils import gather
 
 from sfumato.errors import SfumatoError
 
@@ -14,29 +16,44 @@ def company(device: str) -> PartialState:
     Args:
         device: "cpu", "cuda", "mps".
     """
-    if PartialState().initialized and (PartialState().device.type == "cpu") != (device == "cpu"):
-        _forget()
+    known = PartialState._shared_state
+    if known and (known["device"].type == "cpu") != (device == "cpu"):
+        # Accelerate would stay with the device of this process' first training
+        AcceleratorState._reset_state(reset_partial_state=True)
     return PartialState(cpu=device == "cpu")
 
 
 def accelerator_for(device: str, precision: str) -> Accelerator:
-    """An accelerator of its own for a training.
+    """The accelerator of a training.
 
-    Accelerate keeps one state a Python process, which would hold a second training in a
-    notebook to the device and precision of the first.
+    Accelerate keeps one state a Python process; it is begun anew where a second training, in
+    a notebook, wants another device or precision than the first.
 
     Args:
         device: "cpu", "cuda", "mps".  precision: "fp32", "bf16", "fp16".
     Raises:
         SfumatoError: for a precision that the device does not have.
     """
-    cpu, mixed = device == "cpu", {"fp32": "no"}.get(precision, precision)
-    if cpu and precision == "fp16":
+    if device == "cpu" and precision == "fp16":
         raise SfumatoError("fp16 needs a GPU. Take bf16 or fp32.")
+    mixed = "no" if precision == "fp32" else precision
     company(device)
-    if AcceleratorState().initialized and AcceleratorState().mixed_precision != mixed:
+    if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
         AcceleratorState._reset_state()
     try:
-        return Accelerator(cpu=cpu, mixed_precision=mixed)
+        return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
     except ValueError as error:
-        raise SfumatoError(f"{precision} does not work here ({error}). Take fp32.") from error
+        raise SfumatoError(f"{precision} does not work here: {error} Take fp32.") from error
+
+
+def agreed(company: PartialState, stop: bool, rate: float, due: bool) -> tuple[bool, float, bool]:
+    """What all processes do next, so that none waits for another in vain.
+
+    Clocks and signals differ between processes: any of them may stop all, the rest is as the
+    first one sees it.
+    """
+    if company.num_processes == 1:
+        return stop, rate, due
+    mine = torch.tensor([[stop, rate, due]], dtype=torch.float64, device=company.device)
+    words = gather(mine).tolist()
+    return any(word[0] for word in words), words[0][1], bool(words[0][2])

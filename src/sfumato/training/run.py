@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from sfumato.architecture import Vocabulary, build_autoencoder, build_denoiser, build_prompted
 from sfumato.conditioning.prompted import Prompted
@@ -32,11 +33,13 @@ from sfumato.training.interrupt import stoppable
 from sfumato.training.journal import Journal
 from sfumato.training.machine import threads_allowed
 from sfumato.training.objective import Diffusion, Reconstruction
+from sfumato.training.pace import Probe
 from sfumato.training.prepare import captions_of, latents_of, pictures_of, vocabulary_of
+from sfumato.training.processes import agreed, company
 from sfumato.training.recipe import changed, save_recipe
 from sfumato.training.samples import copied, drawn, prompts_for
 from sfumato.training.sections import Recipe
-from sfumato.training.start import RECIPE, begin, recipe_for, settled
+from sfumato.training.start import RECIPE, begin, recipe_for, same_data, settled
 from sfumato.training.trainer import Trainer, TrainStep
 
 PROBE_SECONDS = 8.0
@@ -50,7 +53,8 @@ FAR = 1 << 40
 
 
 def train(
-    data: str | Path = "emoji",
+    data: str | Path | None = None,
+    /,
     out: str | Path = "runs/new",
     *,
     recipe: Recipe | str | Path | None = None,
@@ -60,12 +64,13 @@ def train(
     """Train a text-to-image model on pictures; yields every step.
 
     Args:
-        data: "emoji", "fashion-mnist", a folder of captioned pictures, a folder of IDX files.
+        data: "emoji", "fashion-mnist", a folder of captioned pictures, a folder of IDX files;
+            by default what the recipe names.
         out: the run's folder; its finished model is ``out/model``.
         recipe: a recipe or a TOML file to start from.
-        resume: go on with the run that is in ``out``.
+        resume: go on with the run that is in ``out``, if there is one.
         sections: changes to the recipe, ``training={"minutes": 10}``,
-            ``network={"size": "tiny"}``.
+            ``network={"size": "tiny"}``, ``data={"resolution": 32}``.
     Raises:
         SfumatoError: for a recipe, a data set or a folder that cannot be used.
     """
@@ -82,7 +87,8 @@ class Run:
 
     def __init__(
         self,
-        data: str | Path = "emoji",
+        data: str | Path | None = None,
+        /,
         out: str | Path = "runs/new",
         *,
         recipe: Recipe | str | Path | None = None,
@@ -94,16 +100,18 @@ class Run:
         self.forecast: Forecast | None = None
         self.grade: Grade | None = None
         self.interrupted = False
-        asked = recipe_for(self.folder, str(data), recipe, resume, sections)
+        self._begin = time.monotonic()
+        asked = recipe_for(self.folder, data, recipe, resume, sections)
+        self._plans = not resume or asked.training.images is None
         self.device = pick_device(asked.training.device)
+        self.company = company(self.device.type)
         torch.set_num_threads(asked.training.threads or threads_allowed())
         wanted = asked.data
         self.source = open_source(
             wanted.name, wanted.resolution, wanted.channels, broken_share=wanted.broken_share
         )
-        self.recipe, self.notes = settled(asked, self.source, self.device.type)
-        self.notes += begin(self.folder, self.recipe, self.source)
-        self._begin = time.monotonic()
+        self.recipe, self.notes = settled(asked, self.source, self.company)
+        self.notes += begin(self.folder, self.recipe, self.source, self.company)
 
     def steps(self) -> Iterator[TrainStep]:
         """Both trainings, step by step; at the end the model stands in ``out/model``."""
@@ -134,28 +142,29 @@ class Run:
             autoencoder, pictures_of(self.source), len(self.source), latent.noise, training.seed
         )
         folder = self.folder / "autoencoder"
-        return Trainer(
-            objective, settings, folder, latent.images, self._resumes(folder), "autoencoder"
-        )
+        return Trainer(objective, settings, folder, latent.images, self.resume, "autoencoder")
 
     def _diffusion(self, autoencoder: Autoencoder | None) -> tuple[Trainer, Vocabulary]:
         training = self.recipe.training
         pictures = pictures_of(self.source)
-        if autoencoder is not None:
-            autoencoder.eval().requires_grad_(False)
-            latents = latents_of(
-                autoencoder, pictures, len(self.source), self.folder / "latents.safetensors"
-            )
-            pictures = latents.__getitem__
         settings = self.recipe.conditioning
-        vocabulary = vocabulary_of(self.source, settings, self.folder / "tokenizer.json")
+        with self.company.main_process_first():  # the others find it done
+            if autoencoder is not None:
+                autoencoder.eval().requires_grad_(False)
+                latents = latents_of(
+                    autoencoder, pictures, len(self.source), self.folder / "latents.safetensors"
+                )
+                pictures = latents.__getitem__
+            vocabulary = vocabulary_of(self.source, settings, self.folder / "tokenizer.json")
         torch.manual_seed(seed_of(training.seed, "weights", "diffusion"))
         prompted = build_prompted(self.recipe, vocabulary)
+        captions = captions_of(self.source, settings.kind, prompted.conditioner)
+        same_data(self.folder, self.company, captions=captions.digest)
         diffusion = self.recipe.diffusion
         objective = Diffusion(
             prompted,
             pictures,
-            captions_of(self.source, settings.kind, prompted.conditioner),
+            captions,
             len(self.source),
             DiffusionLoss(
                 build_denoiser(self.recipe, prompted),
@@ -169,11 +178,7 @@ class Run:
             training.seed,
         )
         total = training.images or FAR
-        resumes = self._resumes(self.folder)
-        return Trainer(objective, training, self.folder, total, resumes), vocabulary
-
-    def _resumes(self, folder: Path) -> bool:
-        return self.resume and (folder / "latest.json").exists()
+        return Trainer(objective, training, self.folder, total, self.resume), vocabulary
 
     # ---- one training, listened to
 
@@ -185,45 +190,49 @@ class Run:
         vocabulary: Vocabulary | None = None,
     ) -> Iterator[TrainStep]:
         training = self.recipe.training
-        main = trainer.accelerator.is_main_process
         journal = (
             Journal(
                 trainer.folder, training.log_every_images, trainer.images_seen, training.tensorboard
             )
-            if main
+            if self.company.is_main_process
             else None
         )
         trainer.notes[:0] = self.notes
         self.notes = []
-        bank = range(FAR, FAR + min(BANK, trainer.batch * 4))
-        probe = _Probe(trainer)
+        self._since = time.monotonic(), trainer.images_seen
+        probe = Probe(min(PROBE_SECONDS, 6 * (training.minutes or PROBE_SECONDS)))
         for step in trainer.steps():
-            if probe.ready(step):
-                self._foresee(trainer, probe.rate)
+            rate = probe.rate(step.images_seen)
             if journal is not None:
                 journal.heard(step)
                 if self._sheet_due(step, trainer):
-                    self._draw(journal, trainer, step.images_seen, autoencoder, vocabulary)
+                    self._draw(journal, trainer, autoencoder, vocabulary)
             yield step
-            if stop.asked:
+            asked, rate, due = agreed(self.company, stop.asked, rate, trainer.due())
+            if rate:
+                self._foresee(trainer, rate)
+            if asked:
                 self.interrupted = True
                 break
-            if trainer.due():
-                trainer.save(float(trainer.score(bank)[0].mean()))
-                if journal is not None:
-                    journal.draw()
-        trainer.save(float(trainer.score(bank)[0].mean()))
+            if due:
+                self._save(trainer, journal)
+        if trainer.unsaved:
+            self._save(trainer, journal)
+        if not self.interrupted:
+            if journal is not None and vocabulary is not None:
+                self._draw(journal, trainer, autoencoder, vocabulary, last=True)
+                self._finish(trainer, vocabulary, autoencoder)
+            elif vocabulary is None:
+                trainer.objective.module.load_state_dict(self._averaged(trainer))
         if journal is not None:
-            journal.draw()
-        if self.interrupted or not main:
+            journal.close()
+
+    def _save(self, trainer: Trainer, journal: Journal | None) -> None:
+        if journal is None:  # the first process saves for all
             return
-        if vocabulary is None:
-            with trainer.average.applied(trainer.objective.module):
-                weights = {k: v.clone() for k, v in trainer.objective.module.state_dict().items()}
-            trainer.objective.module.load_state_dict(weights)
-            return
-        self._draw(journal, trainer, trainer.images_seen, autoencoder, vocabulary)
-        self._finish(trainer, vocabulary, autoencoder)
+        bank = range(FAR, FAR + min(BANK, trainer.batch * 4))
+        trainer.save(float(trainer.score(bank)[0].mean()))
+        journal.draw()
 
     def _sheet_due(self, step: TrainStep, trainer: Trainer) -> bool:
         every, seen = self.recipe.training.sample_every_images, step.images_seen
@@ -232,15 +241,18 @@ class Run:
     def _foresee(self, trainer: Trainer, rate: float) -> None:
         """Minutes become images; time, memory and disk are said beforehand."""
         minutes = self.recipe.training.minutes
-        if minutes is not None and self.recipe.training.images is None:
+        if minutes is not None and self._plans:
             first = trainer.phase == "autoencoder"
             share = AUTOENCODER_SHARE if first else 1.0
             left = share * 60 * minutes - (time.monotonic() - self._begin)
             reachable = trainer.images_seen + int(max(left, 1) * 0.97 * rate)
-            trainer.total = min(trainer.total, max(1, reachable // trainer.batch) * trainer.batch)
-            planned = {"latent" if first else "training": {"images": trainer.total}}
-            self.recipe = changed(self.recipe, **planned)
-            save_recipe(self.recipe, self.folder / RECIPE)
+            batches = max(1, reachable // trainer.batch)
+            _, planned, _ = agreed(self.company, False, batches * trainer.batch, False)
+            trainer.total = min(trainer.total, int(planned))
+            section = "latent" if first else "training"
+            self.recipe = changed(self.recipe, **{section: {"images": trainer.total}})
+            if self.company.is_main_process:
+                save_recipe(self.recipe, self.folder / RECIPE)
         numbers = sum(p.numel() for p in trainer.objective.module.parameters())
         self.forecast = forecast(
             images=trainer.total - trainer.images_seen,
@@ -254,14 +266,12 @@ class Run:
 
     def _draw(
         self,
-        journal: Journal | None,
+        journal: Journal,
         trainer: Trainer,
-        images_seen: int,
         autoencoder: Autoencoder | None,
         vocabulary: Vocabulary | None,
+        last: bool = False,
     ) -> None:
-        if journal is None:
-            return
         objective = trainer.objective
 
         def draw() -> Image.Image:
@@ -273,16 +283,14 @@ class Run:
             return drawn(self.recipe, objective.module, autoencoder, prompts, self.device)
 
         with trainer.average.applied(objective.module):
-            journal.sheet(images_seen, draw)
+            journal.sheet(trainer.images_seen, draw, always=last)
 
     def _finish(
         self, trainer: Trainer, vocabulary: Vocabulary, autoencoder: Autoencoder | None
     ) -> None:
         """The averaged weights become the model; the forecast meets the truth."""
         prompted = build_prompted(self.recipe, vocabulary)
-        with trainer.average.applied(trainer.objective.module):
-            weights = {k: v.clone() for k, v in trainer.objective.module.state_dict().items()}
-        prompted.load_state_dict(weights)
+        prompted.load_state_dict(self._averaged(trainer))
         card = {
             "name": f"Sfumato {self.recipe.data.name} {self.recipe.network.size}",
             "data": self.recipe.data.name,
@@ -294,34 +302,18 @@ class Run:
             self.folder / "model"
         )
         if self.forecast is not None:
-            seconds = time.monotonic() - self._begin
-            disk = sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file())
-            rate = trainer.images_seen / max(seconds, 1e-9)
-            truth = Forecast(seconds, peak_memory(), disk, rate)
+            now, (began, before) = time.monotonic(), self._since
+            truth = Forecast(
+                now - self._begin,
+                peak_memory(),
+                sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file()),
+                (trainer.images_seen - before) / max(now - began, 1e-9),
+            )
             self.grade = self.forecast.grade(truth)
 
-
-class _Probe:
-    """Measures the rate of the first seconds, without the first steps, which warm up."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.rate = 0.0
-        self._done = False
-        self._since: float | None = None
-        self._seen = 0
-        self._trainer = trainer
-        self._steps = 0
-
-    def ready(self, step: TrainStep) -> bool:
-        """True once, when the rate is known."""
-        if self._done:
-            return False
-        self._steps += 1
-        now = time.monotonic()
-        if self._steps == 2:
-            self._since, self._seen = now, step.images_seen
-        if self._since is None or now - self._since < PROBE_SECONDS or self._steps < 5:
-            return False
-        self.rate = (step.images_seen - self._seen) / (now - self._since)
-        self._done = True
-        return True
+    @staticmethod
+    def _averaged(trainer: Trainer) -> dict[str, Tensor]:
+        """Buffers and averaged weights, as copies."""
+        module = trainer.objective.module
+        with trainer.average.applied(module):
+            return {name: tensor.clone() for name, tensor in module.state_dict().items()}

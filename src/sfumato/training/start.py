@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import operator
 from pathlib import Path
 from typing import Any
+
+from accelerate import PartialState
 
 from sfumato.data.example import Source
 from sfumato.errors import SfumatoError
 from sfumato.training import files
 from sfumato.training.machine import bf16_pays
 from sfumato.training.prepare import kind_of
+from sfumato.training.processes import agreed
 from sfumato.training.recipe import changed, load_recipe, resolve, save_recipe
 from sfumato.training.sections import Recipe
 
 RECIPE = "recipe.toml"
-FREE = {"images", "minutes", "threads"}
-"""What a resumed run may change: how long, and on how many cores."""
+FREE = {
+    "device", "images", "keep", "log_every_images", "minutes", "sample_every_images",
+    "save_every_minutes", "tensorboard", "threads",
+}  # fmt: skip
+"""Of the section ``training``, what a resumed run may change: how long, where, what is written."""
+DATA = "data.json"
 
 
 def recipe_for(
     folder: Path,
-    data: str,
+    data: str | Path | None,
     recipe: Recipe | str | Path | None,
     resume: bool,
     sections: dict[str, dict[str, Any]],
@@ -31,34 +40,58 @@ def recipe_for(
         SfumatoError: if a new run would overwrite one, or a resumed one become another.
     """
     kept = folder / RECIPE
-    if kept.exists() and resume:
-        given = load_recipe(kept)
-        for name, fields in sections.items():
-            for field, value in fields.items():
-                mine = getattr(getattr(given, name, None), field, None)
-                if mine != value and not (name == "training" and field in FREE):
-                    raise SfumatoError(
-                        f"The run in {folder} has {name}.{field} = {mine}, not {value}. "
-                        "Resume it as it is, or start a new run in another folder."
-                    )
-        return changed(given, **sections)
-    if kept.exists():
+    if isinstance(recipe, str | Path):
+        recipe = load_recipe(recipe)
+    named = sections
+    if data is not None:
+        named = {**sections, "data": {"name": str(data), **sections.get("data", {})}}
+    if not kept.exists():
+        return changed(recipe or Recipe(), **named)
+    if not resume:
         raise SfumatoError(
             f"There is a run in {folder} already. "
             "Add --resume to go on with it, or choose another folder."
         )
-    if isinstance(recipe, str | Path):
-        recipe = load_recipe(recipe)
-    named = {**sections, "data": {"name": data, **sections.get("data", {})}}
-    return changed(recipe or Recipe(), **named)
+    given = load_recipe(kept)
+    wishes = recipe.model_dump(exclude_unset=True) if recipe else {}
+    for name, fields in named.items():
+        wishes[name] = {**wishes.get(name, {}), **fields}
+    _refuse_another(folder, given, wishes)
+    own = sections.get("training", {})
+    free = {field: own[field] for field in FREE & own.keys() if own[field] is not None}
+    if "minutes" in free and "images" not in free:
+        free["images"] = None  # those in the recipe were planned for the minutes of that time
+    return changed(given, training=free)
 
 
-def settled(recipe: Recipe, source: Source, device: str) -> tuple[Recipe, list[str]]:
+def _refuse_another(folder: Path, given: Recipe, wishes: dict[str, dict[str, Any]]) -> None:
+    """Every field wished for must be as it is, or free, or left open."""
+    asked, mine = changed(given, **wishes).model_dump(), given.model_dump()
+    for name, fields in wishes.items():
+        for field, wish in fields.items():
+            if wish is None or wish == "auto" or (name == "training" and field in FREE):
+                continue
+            is_name = (name, field) == ("data", "name")
+            same = _same_place if is_name else operator.eq
+            if not same(asked[name][field], mine[name][field]):
+                raise SfumatoError(
+                    f"The run in {folder} has {name}.{field} = {mine[name][field]}, not {wish}. "
+                    "Resume it as it is, or start a new run in another folder."
+                )
+
+
+def _same_place(one: str, other: str) -> bool:
+    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
+
+
+def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Recipe, list[str]]:
     """The recipe with nothing left open, and what a person should know about it."""
     notes = []
+    device: str = company.device.type
     precision: str = recipe.training.precision
     if precision == "auto":
         pays, why = bf16_pays(device)
+        _, _, pays = agreed(company, False, 0.0, pays)  # measured, so it may differ
         precision = "bf16" if pays else "fp32"
         notes.append(f"Training in {precision}: {why}")
     kind = kind_of(source) if recipe.conditioning.kind == "auto" else None
@@ -71,10 +104,42 @@ def settled(recipe: Recipe, source: Source, device: str) -> tuple[Recipe, list[s
     return recipe, notes
 
 
-def begin(folder: Path, recipe: Recipe, source: Source) -> list[str]:
-    """Make the folder and write down recipe and data report; returns the report if it matters."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_recipe(recipe, folder / RECIPE)
+def begin(folder: Path, recipe: Recipe, source: Source, company: PartialState) -> list[str]:
+    """Make the folder and write down recipe and data report; returns the report if it matters.
+
+    Raises:
+        SfumatoError: if the run in the folder was begun with other pictures.
+    """
     report = source.report()
-    files.replace_bytes(folder / "data-report.txt", report.text(limit=10_000).encode())
+    company.wait_for_everyone()  # all have read what is there
+    if company.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        same_data(folder, company, pictures=len(source))
+        save_recipe(recipe, folder / RECIPE)
+        files.replace_bytes(folder / "data-report.txt", report.text(limit=10_000).encode())
+    company.wait_for_everyone()
     return [report.text()] if report.problems else []
+
+
+def same_data(folder: Path, company: PartialState, **facts: int | str) -> None:
+    """Keep facts about the data in the run's folder, or compare them with those kept there.
+
+    A picture more or less would give every later step other pictures and captions.
+
+    Raises:
+        SfumatoError: if they differ.
+    """
+    path = folder / DATA
+    try:
+        kept = dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        kept = {}
+    for name, fact in facts.items():
+        if kept.get(name, fact) != fact:
+            seen = f" ({name}: {kept[name]}, now {fact})" if isinstance(fact, int) else ""
+            raise SfumatoError(
+                f"The data have changed since the run in {folder} began{seen}. "
+                "Put them back as they were, or start a new run in another folder."
+            )
+    if company.is_main_process and not facts.keys() <= kept.keys():
+        files.replace_bytes(path, json.dumps({**kept, **facts}, indent=1).encode())

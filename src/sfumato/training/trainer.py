@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from sfumato.errors import SfumatoError
@@ -24,6 +23,8 @@ from sfumato.training import checkpoint
 from sfumato.training.ema import Average
 from sfumato.training.objective import Objective
 from sfumato.training.optimizer import Optimizer, parameter_groups
+from sfumato.training.pace import Pace
+from sfumato.training.processes import accelerator_for
 from sfumato.training.sections import Training
 
 WARMUP_SHARE = 0.1  # a short run warms up for at most this share of it
@@ -36,6 +37,7 @@ class TrainStep:
 
     Attributes:
         loss, t: of every picture of the batch (B,), on the CPU.
+        shown: which pictures of the data set those were, in the same order.
         learning_rate: the one used.  grad_norm: before clipping.
         images_seen, total: progress, in images.
         images_per_second: over the last steps.
@@ -45,6 +47,7 @@ class TrainStep:
 
     loss: Tensor
     t: Tensor
+    shown: tuple[int, ...]
     learning_rate: float
     grad_norm: float
     images_seen: int
@@ -91,10 +94,7 @@ class Trainer:
         assert settings.ema_half_life_images
         self.objective, self.settings, self.folder = objective, settings, folder
         self.total, self.phase = total, phase
-        self.accelerator = Accelerator(
-            cpu=settings.device == "cpu",
-            mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
-        )
+        self.accelerator = accelerator_for(settings.device, settings.precision)
         self.batch = settings.batch_size
         self.local, rest = divmod(self.batch, self.accelerator.num_processes)
         if rest:
@@ -116,8 +116,9 @@ class Trainer:
         self.bad_steps = 0
         self.best_score = math.inf
         self.notes: list[str] = []
-        self._pace = _Pace()
+        self._pace = Pace()
         self._saved_at = time.monotonic()
+        self._saved_images: int | None = None
         if resume:
             self._restore(checkpoint.load_latest(folder))
 
@@ -134,21 +135,26 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss, t = self._backward()
+        # unscales fp16 gradients first
         norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip))
         finite = math.isfinite(norm) and bool(loss.isfinite().all())
         if finite:
             self.optimizer.step()
+        elif self.accelerator.scaler is not None:
+            self.accelerator.scaler.update()  # too large for fp16: a smaller scale next time
         self.optimizer.zero_grad(set_to_none=True)
+        shown = self.objective.positions(range(self.images_seen, self.images_seen + self.batch))
         self.images_seen += self.batch
         if finite:
             self.average.update(self.objective.module, self.images_seen, self.batch)
             self.bad_steps = 0
         else:
-            self._bad_step()
+            self._bad_step(loss)
         notes, self.notes = tuple(self.notes), []
         return TrainStep(
-            loss=self.accelerator.gather(loss).float().cpu(),
-            t=self.accelerator.gather(t.to(loss.device)).cpu(),
+            loss=loss.float().cpu(),
+            t=t.cpu(),
+            shown=tuple(shown),
             learning_rate=rate,
             grad_norm=norm,
             images_seen=self.images_seen,
@@ -159,14 +165,13 @@ class Trainer:
         )
 
     def _backward(self) -> tuple[Tensor, Tensor]:
-        """Gradients of the batch's mean loss, this process' share of it in micro-batches."""
-        assert self.settings.micro_batch
+        """Gradients of the batch's mean loss, this process' share of it in micro-batches.
+
+        Returns loss (B,) and t (B,) of the whole batch, the same for all processes, which
+        must agree on whether a step is finite.
+        """
         first = self.images_seen + self.accelerator.process_index * self.local
-        samples = range(first, first + self.local)
-        parts = [
-            samples[i : i + self.settings.micro_batch]
-            for i in range(0, self.local, self.settings.micro_batch)
-        ]
+        parts = self._micro_batches(range(first, first + self.local))
         seen: list[tuple[Tensor, Tensor]] = []
         for part in parts:
             last = part is parts[-1]
@@ -175,10 +180,21 @@ class Trainer:
                 # a sum over the share: processes are averaged by the wrapper, micro-batches add
                 self.accelerator.backward(loss.sum() / self.local)
             seen.append((loss.detach(), t))
-        losses, times = zip(*seen, strict=True)
-        return torch.cat(losses), torch.cat(times)
+        losses, times = (torch.cat(column) for column in zip(*seen, strict=True))
+        if self.accelerator.num_processes > 1:
+            losses = self.accelerator.gather(losses)
+            times = self.accelerator.gather(times.to(losses.device))
+        return losses, times
 
-    def _bad_step(self) -> None:
+    def _micro_batches(self, samples: range) -> list[range]:
+        size = self.settings.micro_batch
+        assert size
+        return [samples[i : i + size] for i in range(0, len(samples), size)]
+
+    def _bad_step(self, loss: Tensor) -> None:
+        scaler = self.accelerator.scaler
+        if scaler is not None and bool(loss.isfinite().all()) and scaler.get_scale() >= 1:
+            return  # fp16 feels its way to a loss scale by overflowing
         self.bad_steps += 1
         note = f"At image {self.images_seen} loss or gradient was not finite; the step was skipped."
         if self.bad_steps >= BAD_STEPS:
@@ -192,17 +208,27 @@ class Trainer:
         self.notes.append(note)
 
     def score(self, samples: range) -> tuple[Tensor, Tensor]:
-        """Loss and times of a fixed bank of samples under the averaged weights, no gradients."""
-        with torch.no_grad(), self.average.applied(self.objective.module):
-            self.model.eval()
-            loss, t = self.objective.loss(self.model, samples)
-        return loss.float().cpu(), t.cpu()
+        """Loss and times of a fixed bank of samples under the averaged weights, no gradients.
+
+        The bare module is asked: a wrapper would wait for the other processes.
+        """
+        module = self.objective.module
+        with torch.no_grad(), self.average.applied(module):
+            module.eval()
+            seen = [self.objective.loss(module, part) for part in self._micro_batches(samples)]
+        losses, times = (torch.cat(column) for column in zip(*seen, strict=True))
+        return losses.float().cpu(), times.cpu()
 
     # ---- checkpoints
 
     def due(self) -> bool:
         """Whether the recipe asks for a checkpoint now."""
         return time.monotonic() - self._saved_at >= 60 * self.settings.save_every_minutes
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is something that no checkpoint holds."""
+        return self._saved_images != self.images_seen
 
     def save(self, score: float | None = None) -> Path | None:
         """Write a checkpoint (main process only); the best score so far marks it as best."""
@@ -224,6 +250,8 @@ class Trainer:
             "seed": self.settings.seed,
             "optimizer": structure,
         }
+        if self.accelerator.scaler is not None:
+            state["scaler"] = self.accelerator.scaler.state_dict()
         tensors = {
             "weights": dict(self.objective.module.state_dict()),
             "ema": self.average.state,
@@ -231,6 +259,7 @@ class Trainer:
         }
         name = f"images-{self.images_seen:09d}"
         path = checkpoint.save(self.folder, name, tensors, state, self.settings.keep)
+        self._saved_images = self.images_seen
         if best:
             checkpoint.mark_best(self.folder, name, score)
         return path
@@ -245,9 +274,11 @@ class Trainer:
                     "Resume with its own recipe."
                 )
         self._restore_weights(kept)
-        self.images_seen = int(kept.state["images_seen"])
+        self.images_seen = self._saved_images = int(kept.state["images_seen"])
         self.rate_scale = float(kept.state["rate_scale"])
         self.bad_steps = int(kept.state["bad_steps"])
+        if self.accelerator.scaler is not None and "scaler" in kept.state:
+            self.accelerator.scaler.load_state_dict(kept.state["scaler"])
         score = kept.state["best_score"]
         self.best_score = math.inf if score is None else float(score)
         self.notes += [f"Resumed at image {self.images_seen}.", *kept.notes]
@@ -264,18 +295,3 @@ class Trainer:
         self.optimizer.load_state_dict(
             checkpoint.unflatten_state(kept.tensors["optimizer"], kept.state["optimizer"])
         )
-
-
-class _Pace:
-    """Images a second over about the last ten seconds."""
-
-    def __init__(self) -> None:
-        self._marks: list[tuple[float, int]] = [(time.monotonic(), 0)]
-
-    def after(self, images: int) -> float:
-        now = time.monotonic()
-        self._marks.append((now, self._marks[-1][1] + images))
-        while len(self._marks) > 2 and now - self._marks[1][0] > 10:
-            self._marks.pop(0)
-        (begin, before), (end, seen) = self._marks[0], self._marks[-1]
-        return (seen - before) / max(end - begin, 1e-9)

@@ -195,7 +195,7 @@ def terminal() -> Check:
 
 def extras() -> Check:
     """Optional parts that are missing."""
-    wanted = {"matplotlib": "curves", "pyarrow": "parquet", "tensorboard": "tensorboard"}
+    wanted = {"pyarrow": "parquet", "tensorboard": "tensorboard"}
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if not missing:
         return Check("extras", Health.OK, ", ".join(wanted))

@@ -116,6 +116,9 @@ def _sample(model: TextToImage, order: Order, chosen: dict[str, Any]) -> Walk:
             if order.walk and first:
                 walk.frames += model.pictures(step.x0[:1])
                 walk.times.append(step.t)
+        if order.walk and first:
+            walk.frames += model.pictures(step.x[:1])
+            walk.times.append(step.s)
         walk.evaluations = step.evaluations
         side = order.size or model.size
         walk.pictures += [fit(picture, side) for picture in model.pictures(step.x)]
@@ -148,7 +151,7 @@ def _save(
     order: Order, chosen: dict[str, Any], walk: Walk, model: TextToImage
 ) -> list[dict[str, Any]]:
     """Save every picture with its settings; prints the paths unless the order is quiet."""
-    saved = []
+    saved: list[dict[str, Any]] = []
     for number, picture in enumerate(walk.pictures):
         which, index = divmod(number, order.count)
         settings = Settings(

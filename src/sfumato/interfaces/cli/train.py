@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -13,9 +13,6 @@ from sfumato.errors import SfumatoError
 from sfumato.interfaces.cli.console import INTERRUPTED, guarded, note, print_json
 from sfumato.interfaces.cli.options import Debug, Device, Json
 from sfumato.locale import translate
-
-if TYPE_CHECKING:
-    from sfumato.training.run import Run
 
 
 class Size(str, Enum):
@@ -102,7 +99,7 @@ def train(
     for name, value in (("--minutes", minutes), ("--learning-rate", learning_rate)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise typer.BadParameter(translate("train.positive", name=name))
-    sections = {
+    sections: dict[str, dict[str, Any]] = {
         "data": {"resolution": resolution, "channels": channels},
         "network": {
             "size": size.value if size else None,
@@ -124,46 +121,15 @@ def train(
     }
     if not as_json:
         note(translate("train.preparing"))
+    goes_on = resume or resume_from is not None
+    if data is None and recipe is None and not (output / "recipe.toml").is_file():
+        raise SfumatoError(translate("train.no_run", run=output))
     from sfumato.interfaces.cli.progress import follow
+    from sfumato.training.run import Run
 
-    run = _prepared(data, output, resume or resume_from is not None, recipe, given)
+    run = Run(data, output, recipe=recipe, resume=goes_on, **given)
     done = follow(run, quiet=as_json)
     if as_json:
         print_json(done)
     if done["interrupted"]:
         raise typer.Exit(INTERRUPTED)
-
-
-def _prepared(
-    data: str | None,
-    output: Path,
-    goes_on: bool,
-    recipe: Path | None,
-    sections: dict[str, dict[str, Any]],
-) -> Run:
-    """The run that the command line means, new or gone on with.
-
-    Raises:
-        SfumatoError: when there is no such run, or it was begun on other data.
-    """
-    from sfumato.training.recipe import changed, load_recipe
-    from sfumato.training.run import Run
-    from sfumato.training.sections import Recipe
-
-    kept = output / "recipe.toml"
-    about_data = sections.pop("data", {})
-    if goes_on and kept.is_file():
-        begun = load_recipe(kept).data
-        if data is not None and Path(data) != Path(begun.name):
-            raise SfumatoError(translate("train.other", run=output, mine=begun.name, given=data))
-        for name, value in about_data.items():
-            mine = getattr(begun, name)
-            if value != mine:
-                raise SfumatoError(
-                    translate("train.other", run=output, mine=f"{name} {mine}", given=value)
-                )
-        return Run(begun.name, output, resume=True, **sections)
-    if data is None and recipe is None:
-        raise SfumatoError(translate("train.no_run", run=output))
-    start = changed(load_recipe(recipe) if recipe else Recipe(), data=about_data)
-    return Run(data or start.data.name, output, recipe=start, resume=goes_on, **sections)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sfumato.locale import translate
 from sfumato.pictures.terminal import Colours, Live, dark, preview, room
@@ -12,24 +12,17 @@ from sfumato.pictures.terminal import Colours, Live, dark, preview, room
 if TYPE_CHECKING:
     from PIL import Image
 
-
-class WalkStep(Protocol):
-    """What is needed of a sampling step."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def s(self) -> float: ...
+    from sfumato.diffusion import Step
 
 
-Draw = Callable[[WalkStep], "list[Image.Image]"]
+Draw = Callable[["Step"], "list[Image.Image]"]
 
 #: A preview may take this share of the time, so that watching costs little.
 _SHARE = 0.25
 _SHORTEST = 0.05  # seconds between two frames
 
 
-def watched(steps: Iterable[WalkStep], total: int, draw: Draw, kind: Colours) -> Iterator[WalkStep]:
+def watched(steps: Iterable[Step], total: int, draw: Draw, kind: Colours) -> Iterator[Step]:
     """Pass steps on and show the emerging pictures, each frame over the last.
 
     Args:
@@ -53,7 +46,7 @@ def watched(steps: Iterable[WalkStep], total: int, draw: Draw, kind: Colours) ->
                 cost = shown - now
 
 
-def counted(steps: Iterable[WalkStep], total: int) -> Iterator[WalkStep]:
+def counted(steps: Iterable[Step], total: int) -> Iterator[Step]:
     """Pass steps on under a progress bar."""
     from rich.console import Console
     from rich.progress import Progress
