@@ -1,0 +1,29 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+# a machine that is busy with something else is no failure of ours
+settings.register_profile("default", deadline=None)
+# the same examples for everyone, so that a red build can be repeated
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CI=true, a test that lacks its data or a library has failed: nothing passes unseen."""
+    report = yield
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        _, _, reason = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "")
+        if any(words in reason for words in ("not installed", "could not import")):
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid}: {reason} (under CI=true this may not be skipped)"
+    return report
