@@ -1,0 +1,197 @@
+"""`sfumato train`: from a folder of pictures to a model, stopped and gone on with."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+import sfumato as library
+from sfumato.interfaces.cli.progress import Bar, Lines, Smooth, phase_name
+from sfumato.interfaces.cli.train import NetworkName, Size
+from sfumato.training.sections import Network
+
+TINY = ("--size", "tiny", "--batch-size", 8, "--resolution", 16, "--device", "cpu")
+
+
+def test_json_says_what_came_of_it(trained):
+    run, said = trained
+    assert said["run"] == str(run)
+    assert said["model"] == str(run / "model")
+    assert (said["interrupted"], said["phase"]) == (False, "diffusion")
+    assert (said["images_seen"], said["total"]) == (32, 32)
+    assert math.isfinite(said["loss"])
+    assert said["seconds"] > 0
+    assert said["device"] == "cpu"
+
+
+def test_the_model_draws(trained, sfumato, tmp_path):
+    run, _ = trained
+    result = sfumato("generate", "red square", "--model", run, "--steps", 2, "-o", "a.png")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "a.png") as picture:
+        assert (picture.size, picture.mode) == ((16, 16), "RGB")
+    assert library.load(run / "model").size == 16
+
+
+def test_what_was_asked_for_stands_in_the_recipe(trained):
+    run, _ = trained
+    from sfumato.training.recipe import load_recipe
+
+    recipe = load_recipe(run / "recipe.toml")
+    assert recipe.network.size == "tiny"
+    assert recipe.data.resolution == 16
+    assert (recipe.training.batch_size, recipe.training.images) == (8, 32)
+
+
+def test_a_run_is_not_begun_twice(trained, pictures, sfumato):
+    run, _ = trained
+    result = sfumato("train", pictures, "-o", run)
+    assert result.exit_code == 1
+    assert "--resume" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "request_", [("emoji",), ("--resolution", 32), ("--channels", 1), ("--size", "base")]
+)
+def test_a_run_goes_on_as_it_was_begun(trained, sfumato, request_):
+    run, _ = trained
+    result = sfumato("train", *request_, "-o", run, "--resume")
+    assert result.exit_code == 1
+    assert str(request_[-1]) in result.stderr
+
+
+def test_a_finished_run_stays_finished(trained, pictures, sfumato):
+    run, _ = trained
+    before = (run / "model" / "model.safetensors").read_bytes()
+    result = sfumato("train", "-o", run, "--resume-from-checkpoint", "latest", "--json")
+    assert result.exit_code == 0, result.output
+    assert (run / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_a_recipe_is_taken_and_options_change_it(trained, sfumato, tmp_path):
+    run, _ = trained
+    result = sfumato(
+        *("train", "--recipe", run / "recipe.toml", "-o", "again", "--images", 8, "--json"),
+    )
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["images_seen"] == 8
+    assert (tmp_path / "again" / "model" / "config.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent differently there")
+def test_ctrl_c_saves_and_the_run_goes_on(run, environment, pictures, tmp_path):
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "sfumato", "train", pictures, "-o", tmp_path / "run"]
+        + [*map(str, TINY), "--images", "1000000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    for line in begun.stderr:  # the first step is done when its line is printed
+        if line.startswith("Diffusion"):
+            begun.send_signal(signal.SIGINT)
+            break
+    rest = begun.stderr.read()
+    assert begun.wait(timeout=120) == 130
+    assert "--resume" in rest
+    assert "Traceback" not in rest
+    state = next((tmp_path / "run").glob("images-*/state.json"))
+    seen = json.loads(state.read_text())["images_seen"]
+    assert seen > 0
+    more = ("--images", seen + 8, "--json")
+    resumed = run("-m", "sfumato", "train", "-o", tmp_path / "run", "--resume", *more)
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["images_seen"] == seen + 8
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (["emoji"], "-o runs/first"),
+        (["-o", "run"], "Say what to train on"),
+        (["emoji", "-o", "run", "--channels", "2"], "with transparency"),
+        (["emoji", "-o", "run", "--minutes", "0"], "above 0"),
+        (["emoji", "-o", "run", "--learning-rate", "inf"], "above 0"),
+        (["emoji", "-o", "run", "--resume-from-checkpoint", "3"], "newest"),
+        (["emoji", "-o", "run", "--size", "huge"], "tiny"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(sfumato, tmp_path, request_, words):
+    result = sfumato("train", *request_)
+    assert result.exit_code == 2
+    assert words in " ".join(result.stderr.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (["nowhere", "-o", "run"], "no data set and no folder 'nowhere'"),
+        (["-o", "run", "--resume"], "no run in run"),
+        (["--recipe", "no.toml", "-o", "run"], "no.toml cannot be read"),
+    ],
+)
+def test_a_failure_is_one_sentence_and_1(sfumato, request_, words):
+    result = sfumato("train", *request_)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_choices_are_those_of_the_recipe():
+    fields = Network.model_fields
+    assert {name.value for name in NetworkName} == set(fields["name"].annotation.__args__)
+    assert {size.value for size in Size} == set(fields["size"].annotation.__args__)
+
+
+def test_the_shown_loss_is_a_mean():
+    smooth = Smooth(over=4)
+    assert [smooth.add(value) for value in (1.0, 2.0, 3.0, 4.0)] == [1.0, 1.5, 2.0, 2.5]
+    # from here on exponential: each new value counts a quarter
+    assert smooth.add(6.5) == pytest.approx(2.5 + (6.5 - 2.5) / 4)
+
+
+class Step:
+    """A training step as a listener sees it."""
+
+    def __init__(self, seen, total, phase="diffusion", notes=()):
+        self.images_seen, self.total, self.phase, self.notes = seen, total, phase, notes
+        self.loss, self.images_per_second = [0.0] * 8, 50.0
+
+
+def test_the_bar_counts_images_and_every_phase_has_its_own(capsys):
+    bar = Bar()
+    bar.step(Step(8, 16, "autoencoder"), 0.5)
+    bar.step(Step(16, 16, "autoencoder"), 0.25)
+    bar.step(Step(8, 32, notes=("Forecast: soon.",)), 1.0)
+    bar.step(Step(32, 64), 0.125)  # minutes have become more images
+    bar.close()
+    printed = capsys.readouterr().err
+    first, _, second = printed.partition("Forecast: soon.")
+    assert "Autoencoder: 100%" in first
+    assert "16.0/16.0" in first
+    assert "loss 0.2500" in first
+    assert "Diffusion:  50%" in second
+    assert "32.0/64.0" in second
+    assert "loss 0.1250" in second
+
+
+def test_lines_come_first_last_and_seldom(capsys):
+    lines = Lines()
+    for seen in range(8, 65, 8):
+        lines.step(Step(seen, 64), 0.5)
+    lines.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "Diffusion: 8 of 64 images, 50 images/s, loss 0.5000",
+        "Diffusion: 64 of 64 images, 50 images/s, loss 0.5000",
+    ]
+
+
+def test_phases_have_names():
+    assert phase_name("autoencoder") != phase_name("diffusion")
