@@ -1,0 +1,48 @@
+"""Rates against a clock that the test turns."""
+
+from __future__ import annotations
+
+import pytest
+
+from sfumato.training import pace
+from sfumato.training.pace import Pace, Probe
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_the_pace_is_that_of_about_the_last_ten_seconds(clock: list[float]) -> None:
+    measure = Pace()
+    for _ in range(50):
+        clock[0] += 0.5
+        assert measure.after(4) == pytest.approx(8)
+    for _ in range(40):  # twice as slow from here
+        clock[0] += 1.0
+        rate = measure.after(4)
+    assert rate == pytest.approx(4)
+    clock[0] += 60
+    assert 0 < measure.after(4) < 1
+
+
+def test_the_probe_tells_once_and_leaves_the_first_steps_out(clock: list[float]) -> None:
+    probe = Probe(seconds=8)
+    clock[0] += 30  # the first step loads and compiles
+    told = [probe.rate(10)]
+    for n in range(2, 30):
+        clock[0] += 1
+        told.append(probe.rate(10 * n))
+    assert [rate for rate in told if rate] == [pytest.approx(10.0)]
+    assert next(i for i, rate in enumerate(told) if rate) == 9  # the second step plus 8 seconds
+
+
+def test_slow_steps_are_probed_for_at_least_five(clock: list[float]) -> None:
+    probe = Probe(seconds=0.5)
+    told = []
+    for n in range(1, 8):
+        clock[0] += 20
+        told.append(probe.rate(4 * n))
+    assert told == [0, 0, 0, 0, pytest.approx(0.2), 0, 0]
