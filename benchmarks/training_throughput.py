@@ -131,6 +131,8 @@ def main() -> None:
 
 def _told(options: argparse.Namespace) -> list[str]:
     told = [f"--batch {options.batch}", f"--rounds {options.rounds}"]
+    if options.only != list(CONTENDERS):
+        told.append(f"--only {' '.join(options.only)}")
     return [
         *told,
         f"--seconds {options.seconds:g}",

@@ -30,8 +30,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from emoji_drawings import Drawing, encode, read_picture, render, svg_document
 from tqdm import tqdm
+
+from emoji_drawings import Drawing, encode, read_picture, render, svg_document
 
 HERE = Path(__file__).resolve().parent
 RESOURCES = HERE.parent / "src" / "sfumato" / "resources"

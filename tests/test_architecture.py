@@ -8,8 +8,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+import sfumato
+from sfumato.diffusion import SAMPLERS, SCHEDULES, TARGETS
+from sfumato.interfaces.cli.generate import SamplerName
+from sfumato.interfaces.cli.train import NetworkName, Size
+from sfumato.training import sections
+from sfumato.training.recipe import LAW
 
 SOURCE = Path(__file__).parents[1] / "src" / "sfumato"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -276,3 +284,28 @@ def test_importing_the_package_does_not_import_torch(statement):
     code = f"import sys; {statement}; assert not {{'torch', 'numpy'}} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def choices(section: type, field: str) -> set[str]:
+    """The names that a recipe allows in a field."""
+    return set(get_args(section.model_fields[field].annotation))
+
+
+def test_a_name_is_the_same_everywhere():
+    """Names are written down again where they must not cost an import of torch."""
+    assert choices(sections.Sampling, "sampler") == set(SAMPLERS)
+    assert {name.value for name in SamplerName} == set(SAMPLERS)
+    assert choices(sections.Diffusion, "schedule") <= set(SCHEDULES)
+    assert choices(sections.Diffusion, "target") == set(TARGETS)
+    assert {name.value for name in NetworkName} == choices(sections.Network, "name")
+    assert {size.value for size in Size} == set(get_args(sections.Size)) == set(LAW)
+
+
+def test_the_version_is_the_same_everywhere():
+    root = SOURCE.parents[1]
+    for name, line in {
+        "pyproject.toml": f'version = "{sfumato.__version__}"',
+        "CITATION.cff": f"version: {sfumato.__version__}",
+        "CHANGELOG.md": f"## [{sfumato.__version__}]",
+    }.items():
+        assert f"\n{line}" in (root / name).read_text("utf-8"), name

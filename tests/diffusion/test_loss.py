@@ -210,6 +210,24 @@ def test_times_stay_inside_the_open_interval(index, seed, law):
     assert 0 < times([index], seed, law).item() < 1
 
 
+def test_the_extreme_draws_stay_inside_the_open_interval(monkeypatch):
+    # 0 and the largest number below 1 are drawn once in 2^53: stand in for them
+    ends = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    monkeypatch.setattr("sfumato.diffusion.loss.stratified", lambda *_: ends)
+    for law in ("uniform", "logit-normal"):
+        low, high = times([0, 1], 0, law).tolist()
+        assert 0 < low < 1e-2 and 0.99 < high < 1
+
+
+def test_the_loss_draws_by_its_own_law_of_times(pictures):
+    denoiser = Denoiser(lambda x, time, c: x, Flow(), TARGETS["flow"])
+    loss = DiffusionLoss(denoiser, times="logit-normal", time_mean=2.0, time_std=0.3, seed=4)
+    _, t = loss(pictures(1, 200, 1, 2, 2), range(200))
+    logits = torch.log(t / (1 - t))
+    assert float(logits.mean()) == pytest.approx(2.0, abs=0.01)
+    assert float(logits.std()) == pytest.approx(0.3, abs=0.01)
+
+
 def test_times_and_noise_do_not_know_each_other():
     t = times(range(3000), 0).numpy()
     noise = normal((4,), range(3000), 0, "noise").numpy()

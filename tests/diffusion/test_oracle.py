@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -59,6 +60,19 @@ def test_posterior_says_which_component_it_was():
             ]
         )
         np.testing.assert_allclose(row, expected / expected.sum(), rtol=1e-6)
+
+
+def test_posterior_of_pictures_with_unequal_spreads(pictures):
+    # N(x; alpha m, v I) has one factor 1 / sqrt(v) for each of the six pixels
+    means, stds = pictures(1, 3, 1, 2, 3, dtype=torch.float64), [0.1, 0.4, 1.0]
+    x_t = pictures(2, 4, 1, 2, 3, dtype=torch.float64)
+    share = Mixture(means, torch.tensor(stds), Flow()).posterior(x_t, torch.tensor(0.4))
+    for i in range(4):
+        density = []
+        for mean, std in zip(means, stds, strict=True):
+            law = NormalDist(0, math.sqrt(0.36 * std**2 + 0.16))
+            density.append(math.prod(map(law.pdf, (x_t[i] - 0.6 * mean).flatten().tolist())))
+        np.testing.assert_allclose(share[i], np.array(density) / sum(density), rtol=1e-5)
 
 
 def test_finite_data_set_by_brute_force(schedule, pictures):

@@ -109,6 +109,11 @@ def test_guidance_of_one_costs_one_evaluation_a_step(sfumato, model_folder):
     assert evaluations("--guidance-scale", 3, "--sampler", "euler") > 5
 
 
+def test_guidance_of_nothing_is_not_the_models_own(sfumato, model_folder):
+    result = sfumato("generate", "a", "-m", model_folder, "--guidance-scale", 0, "--json")
+    assert json.loads(result.stdout)["guidance_scale"] == 0
+
+
 def test_existing_files_are_not_replaced_unless_named(sfumato, model_folder, tmp_path):
     (tmp_path / "a-0.png").write_text("mine")
     first = sfumato("generate", "a", "-m", model_folder)

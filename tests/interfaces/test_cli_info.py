@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from sfumato.interfaces.cli.facts import _parameters
+
 
 def test_a_model(sfumato, model_folder):
     said = json.loads(sfumato("info", model_folder, "--json").stdout)
@@ -25,6 +27,12 @@ def test_parameters_are_counted(sfumato, model_folder, latent_folder):
         wanted = sum(tensor.numel() for tensor in model.prompted.state_dict().values())
         assert said["parameters"] == wanted
         assert (said["autoencoder parameters"] is None) == (model.autoencoder is None)
+
+
+def test_a_header_may_hold_notes_besides_tensors():
+    header = {"__metadata__": {"format": "pt"}, "w": {"dtype": "F16", "shape": [3, 5]}}
+    text = json.dumps(header).encode()
+    assert _parameters(len(text).to_bytes(8, "little") + text) == 15
 
 
 def test_for_people_facts_are_lines(sfumato, model_folder):

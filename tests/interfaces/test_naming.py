@@ -52,6 +52,7 @@ def test_a_name_taken_by_a_faster_process_is_passed_over(tmp_path, monkeypatch):
 
     def faster(path, *rest, **options):
         calls.append(path.name)
+        assert options["overwrite"] is False
         if len(calls) == 1:
             raise FileExistsError
         path.write_bytes(b"")

@@ -80,12 +80,13 @@ def test_any_depth(make_condition, normals, awake, depth):
     assert output.std() > 0.01
 
 
-def test_a_width_that_does_not_divide_raises():
-    with pytest.raises(ValueError, match="multiple of 8, not 100"):
-        small(width=100)
+@pytest.mark.parametrize(("width", "heads"), [(100, None), (4, None), (64, 3)])
+def test_a_width_that_does_not_divide_raises(width, heads):
+    with pytest.raises(ValueError, match=f"multiple of 8 and of .*, not {width}"):
+        small(width=width, heads=heads)
 
 
-def test_odd_head_counts_fit():
-    # 192 / 64 = 3 heads; 40 has one, 320 five
-    for width in (40, 192, 320):
-        assert small(width=width).middle[1].attention.heads == max(1, width // 64)
+@pytest.mark.parametrize(("width", "heads"), [(32, 1), (64, 1), (128, 2), (192, 3), (320, 5)])
+def test_a_head_for_every_64_channels(width, heads):
+    assert small(width=width).middle[1].attention.heads == heads
+    assert small(width=width, heads=8).middle[1].attention.heads == 8

@@ -187,6 +187,11 @@ def test_other_text_is_no_settings(said):
     assert parse_parameters(said) is None
 
 
+def test_only_the_first_negative_prompt_divides():
+    read = parse_parameters("a\nNegative prompt: b\nNegative prompt: c\nSteps: 1")
+    assert (read.prompt, read.negative_prompt) == ("a", "b\nNegative prompt: c")
+
+
 def test_numbers_that_are_none_are_passed_over():
     read = parse_parameters("x\nSteps: many, Seed: -, CFG scale: high, Size: big")
     assert read == Settings(prompt="x")

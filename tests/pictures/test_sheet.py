@@ -55,6 +55,8 @@ def test_long_labels_take_two_lines_and_never_leave_their_cell():
     one = sheet([plain("red")], ["short"], cell=96)
     assert whole.height > one.height
     assert not ink(whole)[:, : GAP - 1].any() and not ink(whole)[:, GAP + 97 :].any()
+    two = sheet([plain("red")], ["secondly thirdly"], cell=64)
+    assert sheet([plain("red")], [words], cell=64).height == two.height
     unbroken = sheet([plain("red")], ["x" * 80], cell=96)
     assert not ink(unbroken)[:, GAP + 97 :].any()
 

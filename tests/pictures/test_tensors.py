@@ -62,6 +62,13 @@ def test_round_trip_is_exact(channels, data):
     assert np.array_equal(np.asarray(after), levels)
 
 
+@pytest.mark.parametrize("alpha", range(256))
+def test_every_alpha_but_haze_comes_back(alpha):
+    before = Image.new("RGBA", (1, 1), (255, 1, 128, alpha))
+    after = to_pictures(from_pictures([before]))[0].getpixel((0, 0))
+    assert after == ((0, 0, 0, 0) if alpha < 4 else (255, 1, 128, alpha))
+
+
 def test_each_picture_of_a_batch_is_its_own():
     g = torch.Generator().manual_seed(0)
     x = torch.rand(3, 3, 5, 7, generator=g) * 2 - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -85,22 +86,27 @@ def test_what_is_left_of_a_line_is_written_at_the_end(tmp_path: Path) -> None:
 
 @settings(max_examples=20)
 @given(
-    batch=st.integers(1, 20), every=st.integers(1, 50), stop=st.integers(1, 30), back=st.integers(0, 9)
+    batch=st.integers(1, 20),
+    every=st.integers(1, 50),
+    stop=st.integers(1, 30),
+    back=st.integers(0, 9),
 )
 def test_a_resumed_log_has_every_image_once_and_in_order(
     tmp_path_factory, batch, every, stop, back
 ) -> None:
     folder = tmp_path_factory.mktemp("log")
-    first = Journal(folder, every)
+    first, draws = Journal(folder, every), Mock()
     for n in range(1, stop + 1):
-        first.heard(step(n * batch, [1.0], [0.5]))
+        first.heard(step(n * batch, [1.0] * batch, [0.5] * batch))
     with first.path.open("a") as log:
         log.write('{"images": 12, "lo')  # killed in the middle of a line
     begin = max(0, stop - back)
     second = Journal(folder, every, images_seen=begin * batch)
+    second.draw = draws  # type: ignore[method-assign]
     for n in range(begin + 1, 41):
-        second.heard(step(n * batch, [2.0], [0.5]))
+        second.heard(step(n * batch, [2.0] * batch, [0.5] * batch))
     second.close()
+    draws.assert_called_once()
     seen = [line["images"] for line in lines(folder)]
     assert seen == sorted(set(seen)) and seen[-1] == 40 * batch
     crossed = {n * batch for n in range(1, 41) if n * batch // every > (n - 1) * batch // every}

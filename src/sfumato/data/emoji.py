@@ -127,7 +127,7 @@ def _captions(
 @lru_cache(maxsize=1)
 def _archive() -> tuple[zipfile.ZipFile, tuple[dict[str, Any], ...]]:
     try:
-        content = files("sfumato").joinpath("resources", "emoji.zip").read_bytes()
+        content = files("sfumato").joinpath("resources/emoji.zip").read_bytes()
     except FileNotFoundError:
         raise SfumatoError(
             "The embedded emoji are missing from this installation. "

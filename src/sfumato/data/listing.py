@@ -70,7 +70,7 @@ def listing() -> list[Listed]:
 
 
 def _emoji() -> Listed:
-    embedded = files("sfumato").joinpath("resources", "emoji.zip").is_file()
+    embedded = files("sfumato").joinpath("resources/emoji.zip").is_file()
     pictures = None
     if embedded:
         from sfumato.data.emoji import EmojiSource

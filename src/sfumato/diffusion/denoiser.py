@@ -29,7 +29,8 @@ class Denoises(Protocol):
     """
 
     @property
-    def schedule(self) -> Schedule: ...
+    def schedule(self) -> Schedule:
+        """Of the x_t that it expects."""
 
     def calls(self, t: Tensor) -> int:
         """Network evaluations a picture that one call at time t costs."""

@@ -45,6 +45,7 @@ class Levels:
 
     @classmethod
     def between(cls, schedule: Schedule, t: float, s: float) -> Levels:
+        """The levels at times t and s; raises ValueError unless 0 <= s < t <= 1."""
         if not 0 <= s < t <= 1:
             raise ValueError(f"a step must go down in time within [0, 1], not from {t} to {s}")
         return cls(*schedule(t), *schedule(s))

@@ -41,9 +41,10 @@ class PatchUNet(nn.Module):
         depth: half of it are blocks at the lower level, a quarter at the upper level on each
             side of it (at least one).
         condition_width: D of the condition.
+        heads: of the attention; by default one for every 64 channels.
 
     Raises:
-        ValueError: if width is no multiple of 8.
+        ValueError: if width is no multiple of 8 and of heads.
     """
 
     def __init__(
@@ -54,13 +55,15 @@ class PatchUNet(nn.Module):
         width: int = 256,
         depth: int = 8,
         condition_width: int = 256,
+        heads: int | None = None,
     ) -> None:
         super().__init__()
-        if width % 8:
-            raise ValueError(f"the width must be a multiple of 8, not {width}")
+        heads = heads or max(1, width // HEAD_WIDTH)
+        if width % 8 or width % heads:
+            raise ValueError(f"the width must be a multiple of 8 and of {heads}, not {width}")
         self.patch = patch
         self.low = -(-side // (2 * patch))
-        upper, heads = width // 2, max(1, width // HEAD_WIDTH)
+        upper = width // 2
         pixels = channels * patch**2
         self.embed = nn.Conv2d(pixels, upper, 3, padding=1)
         self.time = TimeEmbedding(width)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from sfumato.errors import SfumatoError
 
-#: Alpha below this is haze that a network leaves in empty places: it becomes exactly 0.
-HAZE = 4 / 255
+#: Alpha below this, levels 1 to 3 of 255, is haze that a network leaves in empty places: it
+#: becomes exactly 0.
+HAZE = 3.5 / 255
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _CHANNELS = {mode: channels for channels, mode in _MODES.items()}

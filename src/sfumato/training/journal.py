@@ -38,6 +38,7 @@ class Journal:
         self.path = folder / "log.jsonl"
         folder.mkdir(parents=True, exist_ok=True)  # the first checkpoint comes later
         self._window: list[TrainStep] = []
+        self._news = False
         self._started = time.monotonic()
         self._sampling_seconds = 0.0
         self._take_back(images_seen)
@@ -63,12 +64,13 @@ class Journal:
         return True
 
     def draw(self) -> None:
-        """loss.png from the log, once it has a line."""
-        if not self.path.exists() or not self.path.stat().st_size:
+        """loss.png from the log, if that has new lines."""
+        if not self._news:
             return
         from sfumato.pictures.curves import draw_run
 
         draw_run(self.folder)
+        self._news = False
 
     def close(self) -> None:
         """Write down what is left of a line, and draw it all once more."""
@@ -83,6 +85,7 @@ class Journal:
         self._window = []
         with self.path.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line, allow_nan=False) + "\n")
+        self._news = True
         if self._board is not None:
             for name in ("loss", "learning_rate", "grad_norm", "images_per_second"):
                 if line[name] is not None:

@@ -59,7 +59,7 @@ def train(
     *,
     recipe: Recipe | str | Path | None = None,
     resume: bool = False,
-    **sections: dict[str, Any],
+    **sections: Any,
 ) -> Iterator[TrainStep]:
     """Train a text-to-image model on pictures; yields every step.
 
@@ -93,7 +93,7 @@ class Run:
         *,
         recipe: Recipe | str | Path | None = None,
         resume: bool = False,
-        **sections: dict[str, Any],
+        **sections: Any,
     ) -> None:
         self.folder = Path(out)
         self.resume = resume

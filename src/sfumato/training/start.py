@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +33,29 @@ def recipe_for(
     data: str | Path | None,
     recipe: Recipe | str | Path | None,
     resume: bool,
-    sections: dict[str, dict[str, Any]],
+    sections: Mapping[str, Any],
 ) -> Recipe:
     """The recipe asked for, or on resuming the run's own.
 
+    Args:
+        data: what the data set is called; None for the recipe's.
+        sections: changes to the recipe; ``data`` may also be the name of the data set.
     Raises:
         SfumatoError: if a new run would overwrite one, or a resumed one become another.
     """
     kept = folder / RECIPE
     if isinstance(recipe, str | Path):
         recipe = load_recipe(recipe)
-    named = sections
+    named = dict(sections)
+    if isinstance(named.get("data"), str | Path):
+        data = named.pop("data")
+    for name, fields in named.items():
+        if not isinstance(fields, Mapping):
+            raise SfumatoError(
+                f"{name} = {fields!r} is no section of a recipe.{_home(name, fields)}"
+            )
     if data is not None:
-        named = {**sections, "data": {"name": str(data), **sections.get("data", {})}}
+        named["data"] = {"name": str(data), **named.get("data", {})}
     if not kept.exists():
         return changed(recipe or Recipe(), **named)
     if not resume:
@@ -62,6 +73,11 @@ def recipe_for(
     if "minutes" in free and "images" not in free:
         free["images"] = None  # those in the recipe were planned for the minutes of that time
     return changed(given, training=free)
+
+
+def _home(field: str, value: Any) -> str:
+    homes = [name for name, section in Recipe() if field in type(section).model_fields]
+    return f" Did you mean {homes[0]}={{{field!r}: {value!r}}}?" if homes else ""
 
 
 def _refuse_another(folder: Path, given: Recipe, wishes: dict[str, dict[str, Any]]) -> None:
