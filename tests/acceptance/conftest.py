@@ -21,6 +21,9 @@ def forks() -> ForkServerContext:
         pytest.skip("this system cannot fork")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(worker.PRELOADED)
+    first = context.Process(target=worker.ready)
+    first.start()
+    first.join()
     return context
 
 

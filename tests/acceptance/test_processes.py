@@ -32,8 +32,9 @@ def diary(path: Path) -> list[dict[str, Any]]:
         pytest.param(ADAMW, 2e-5, id="adamw"),
         pytest.param(PARTS, 2e-5, id="micro-batches"),
         pytest.param(LATENTS, 1e-3, id="latents"),
-        # Muon orthogonalises in bfloat16, whose rounding is 2^-9 of a step of 2e-4
-        pytest.param(MUON, 2e-4, id="muon"),
+        # Muon orthogonalises in bfloat16: where a gradient has no direction, rounding gives
+        # it one, and a step of 2e-4 may go another way
+        pytest.param(MUON, 2e-3, id="muon"),
     ],
 )
 def test_half_the_batch_each_is_the_same_training(
@@ -57,7 +58,7 @@ def test_half_the_batch_each_is_the_same_training(
         for mine, other in zip(steps, theirs, strict=True):
             for exact in ("phase", "images", "shown", "t"):
                 assert mine[exact] == other[exact]
-            assert other["loss"] == pytest.approx(mine["loss"], rel=100 * tolerance)
+            assert other["loss"] == pytest.approx(mine["loss"], rel=50 * tolerance)
     one, two = kept(tmp_path / "one"), kept(tmp_path / "two")
     assert one.keys() == two.keys()
     for name in one:

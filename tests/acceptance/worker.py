@@ -14,6 +14,7 @@ from tiny import recipe, same_bits
 from torch import Tensor, nn
 
 from sfumato.data.order import indices
+from sfumato.training.journal import Journal
 from sfumato.training.recipe import changed
 from sfumato.training.run import Run
 from sfumato.training.sections import Training
@@ -23,8 +24,16 @@ PRELOADED = ["worker", "sfumato.model", "matplotlib.figure", "PIL.PngImagePlugin
 """Imported once by the fork server, so that a process of a test starts at once."""
 
 
-def train(data: Path, out: Path, changes: dict[str, Any], diary: Path) -> None:
+def ready() -> None:
+    """Nothing; but when it is done, the server has imported everything."""
+
+
+def train(
+    data: Path, out: Path, changes: dict[str, Any], diary: Path, curves: bool = False
+) -> None:
     """Begin the run or go on with it; every step becomes a line of the diary."""
+    if not curves:  # they take longer than the whole training
+        Journal.draw = lambda _: None  # type: ignore[method-assign]
     run = Run(data, out, recipe=changed(recipe(), **changes), resume=True)
     with diary.open("a") as lines:
         for step in run.steps():

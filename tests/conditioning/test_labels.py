@@ -51,6 +51,7 @@ def test_a_model_without_labels_says_so():
 
 def test_a_condition_is_the_class_s_own_vector():
     labels = Labels(CLASSES, 8)
+    assert labels.embedding.weight.shape == (5, 8)  # one for each, and the null
     condition = labels(torch.tensor([[2], [0], [4]]))
     assert condition.vector.shape == (3, 8)
     assert condition.tokens.shape == (3, 1, 8)

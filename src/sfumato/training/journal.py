@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -13,7 +14,6 @@ import torch
 from PIL import Image
 
 from sfumato.pictures.files import write_whole
-from sfumato.pictures.sheet import as_png
 from sfumato.training import files
 from sfumato.training.trainer import TrainStep
 
@@ -59,7 +59,9 @@ class Journal:
         if not always and self._sampling_seconds > SAMPLE_SHARE * elapsed and elapsed > 60:
             return False
         begin = time.monotonic()
-        write_whole(self.folder / "samples" / f"{images_seen:09d}.png", as_png(draw()))
+        file = io.BytesIO()
+        draw().save(file, format="PNG")
+        write_whole(self.folder / "samples" / f"{images_seen:09d}.png", file.getvalue())
         self._sampling_seconds += time.monotonic() - begin
         return True
 

@@ -34,11 +34,11 @@ class Probe:
         self.seconds = seconds
         self._steps = 0
         self._begin = self._seen = 0.0
-        self._done = False
+        self.done = False
 
     def rate(self, images_seen: int) -> float:
         """Images a second, once, after the step with which it is known; otherwise 0."""
-        if self._done:
+        if self.done:
             return 0.0
         self._steps += 1
         now = time.monotonic()
@@ -46,5 +46,41 @@ class Probe:
             self._begin, self._seen = now, images_seen
         if self._steps < self.STEPS or now - self._begin < self.seconds:
             return 0.0
-        self._done = True
+        self.done = True
         return (images_seen - self._seen) / max(now - self._begin, 1e-9)
+
+
+class Clock:
+    """The rate, again and again, for a run that is told minutes instead of images.
+
+    While the learning rate is constant the end may move without a trace in the training, so
+    the plan follows the machine's real pace until the last ``decay_fraction`` of the time,
+    where the rate begins to fall and the number of images is settled.
+
+    Args:
+        end: the moment (`time.monotonic`) at which the training should be over.
+        decay_fraction: of the time that remains from now on.
+        images_seen: before the first step.
+    """
+
+    EVERY = 0.01  # of the time, between two plans
+
+    def __init__(self, end: float, decay_fraction: float, images_seen: int) -> None:
+        self.end = end
+        self._begin, self._before = time.monotonic(), images_seen
+        span = max(0.0, end - self._begin)
+        self._settles, self._every = end - decay_fraction * span, self.EVERY * span
+        self._last = self._begin
+        self.settled = False
+
+    def left(self) -> float:
+        """Seconds that training may still take, at least 1; a little is kept for the end."""
+        return max(1.0, 0.97 * (self.end - time.monotonic()))
+
+    def rate(self, images_seen: int) -> float:
+        """Images a second so far, saving and sampling included; 0 when no new plan is due."""
+        now = time.monotonic()
+        if self.settled or now - self._last < self._every:
+            return 0.0
+        self._last, self.settled = now, now >= self._settles
+        return (images_seen - self._before) / (now - self._begin)

@@ -33,7 +33,7 @@ from sfumato.training.interrupt import stoppable
 from sfumato.training.journal import Journal
 from sfumato.training.machine import threads_allowed
 from sfumato.training.objective import Diffusion, Reconstruction
-from sfumato.training.pace import Probe
+from sfumato.training.pace import Clock, Probe
 from sfumato.training.prepare import captions_of, latents_of, pictures_of, vocabulary_of
 from sfumato.training.processes import agreed, company
 from sfumato.training.recipe import changed, save_recipe
@@ -200,22 +200,29 @@ class Run:
         trainer.notes[:0] = self.notes
         self.notes = []
         self._since = time.monotonic(), trainer.images_seen
+        self._foreseen, self._most = False, trainer.total
         probe = Probe(min(PROBE_SECONDS, 6 * (training.minutes or PROBE_SECONDS)))
+        clock = self._clock(trainer)
         for step in trainer.steps():
-            rate = probe.rate(step.images_seen)
+            first = probe.rate(step.images_seen)
+            rate = first or (clock.rate(step.images_seen) if clock and probe.done else 0.0)
             if journal is not None:
                 journal.heard(step)
                 if self._sheet_due(step, trainer):
                     self._draw(journal, trainer, autoencoder, vocabulary)
             yield step
             asked, rate, due = agreed(self.company, stop.asked, rate, trainer.due())
-            if rate:
+            if rate and clock:
+                self._plan(trainer, clock, rate)
+            if rate and not self._foreseen:
                 self._foresee(trainer, rate)
             if asked:
                 self.interrupted = True
                 break
             if due:
                 self._save(trainer, journal)
+        if clock and not clock.settled and not self.interrupted:
+            self._settle(trainer)  # over before its time, as very short runs may be
         if trainer.unsaved:
             self._save(trainer, journal)
         if not self.interrupted:
@@ -238,21 +245,33 @@ class Run:
         every, seen = self.recipe.training.sample_every_images, step.images_seen
         return seen // every > (seen - trainer.batch) // every
 
+    def _clock(self, trainer: Trainer) -> Clock | None:
+        """For a run that is told minutes, until its number of images is settled."""
+        training = self.recipe.training
+        if training.minutes is None or not self._plans:
+            return None
+        share = AUTOENCODER_SHARE if trainer.phase == "autoencoder" else 1.0
+        end = self._begin + share * 60 * training.minutes
+        return Clock(end, training.decay_fraction, trainer.images_seen)
+
+    def _plan(self, trainer: Trainer, clock: Clock, rate: float) -> None:
+        """Minutes become images."""
+        batches = max(1, int(trainer.images_seen + clock.left() * rate) // trainer.batch)
+        _, planned, _ = agreed(self.company, False, batches * trainer.batch, False)
+        trainer.total = min(self._most, int(planned))
+        if clock.settled:
+            self._settle(trainer)
+
+    def _settle(self, trainer: Trainer) -> None:
+        """From here on the run is one of images, and resumes exactly."""
+        section = "latent" if trainer.phase == "autoencoder" else "training"
+        self.recipe = changed(self.recipe, **{section: {"images": trainer.total}})
+        if self.company.is_main_process:
+            save_recipe(self.recipe, self.folder / RECIPE)
+
     def _foresee(self, trainer: Trainer, rate: float) -> None:
-        """Minutes become images; time, memory and disk are said beforehand."""
-        minutes = self.recipe.training.minutes
-        if minutes is not None and self._plans:
-            first = trainer.phase == "autoencoder"
-            share = AUTOENCODER_SHARE if first else 1.0
-            left = share * 60 * minutes - (time.monotonic() - self._begin)
-            reachable = trainer.images_seen + int(max(left, 1) * 0.97 * rate)
-            batches = max(1, reachable // trainer.batch)
-            _, planned, _ = agreed(self.company, False, batches * trainer.batch, False)
-            trainer.total = min(trainer.total, int(planned))
-            section = "latent" if first else "training"
-            self.recipe = changed(self.recipe, **{section: {"images": trainer.total}})
-            if self.company.is_main_process:
-                save_recipe(self.recipe, self.folder / RECIPE)
+        """Time, memory and disk are said beforehand."""
+        self._foreseen = True
         numbers = sum(p.numel() for p in trainer.objective.module.parameters())
         self.forecast = forecast(
             images=trainer.total - trainer.images_seen,

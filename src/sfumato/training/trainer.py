@@ -27,6 +27,7 @@ from sfumato.training.pace import Pace
 from sfumato.training.processes import accelerator_for
 from sfumato.training.sections import Training
 
+UNPLANNED = 1 << 40  # more images than any run sees: the end is not known yet
 WARMUP_SHARE = 0.1  # a short run warms up for at most this share of it
 BAD_STEPS = 3  # so many steps without a finite gradient in a row, and the run goes back
 
@@ -39,7 +40,8 @@ class TrainStep:
         loss, t: of every picture of the batch (B,), on the CPU.
         shown: which pictures of the data set those were, in the same order.
         learning_rate: the one used.  grad_norm: before clipping.
-        images_seen, total: progress, in images.
+        images_seen, total: progress, in images; total is 0 while a run by the clock does not
+            know its rate yet.
         images_per_second: over the last steps.
         phase: which training of the run this belongs to ("autoencoder", "diffusion").
         notes: what a person should know: a skipped step, a return to a checkpoint.
@@ -159,7 +161,7 @@ class Trainer:
             grad_norm=norm,
             images_seen=self.images_seen,
             images_per_second=self._pace.after(self.batch),
-            total=self.total,
+            total=self.total if self.total < UNPLANNED else 0,
             phase=self.phase,
             notes=notes,
         )

@@ -99,7 +99,7 @@ class Bar:
             self._bar = tqdm(
                 desc=phase_name(step.phase),
                 initial=step.images_seen - len(step.loss),
-                total=step.total,
+                total=step.total or None,
                 unit=f" {translate('train.unit')}",
                 unit_scale=True,
                 dynamic_ncols=True,
@@ -107,7 +107,7 @@ class Bar:
             )
         for text in step.notes:
             tqdm.write(text, file=sys.stderr)
-        self._bar.total = step.total
+        self._bar.total = step.total or None
         self._bar.set_postfix_str(f"{translate('train.loss')} {loss:.4f}", refresh=False)
         self._bar.update(step.images_seen - self._bar.n)
 
@@ -129,7 +129,7 @@ class Lines:
         for text in step.notes:
             note(text)
         now = time.monotonic()
-        if step.images_seen < step.total and self._last and now - self._last < _EVERY:
+        if step.images_seen != step.total and self._last and now - self._last < _EVERY:
             return
         self._last = now
         note(
@@ -137,7 +137,7 @@ class Lines:
                 "train.line",
                 phase=phase_name(step.phase),
                 seen=step.images_seen,
-                total=step.total,
+                total=step.total or "?",
                 rate=f"{step.images_per_second:.0f}",
                 loss=f"{loss:.4f}",
             )

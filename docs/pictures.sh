@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes the pictures of the README: the first ones of these prompts at seed 0, whatever they are.
+#
+#     docs/pictures.sh [RUN_OF_THE_EMBEDDED_MODEL] [RUN_ON_FASHION_MNIST]
+#
+# Without the runs, the pictures that need them stay as they are.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=docs/images
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+mkdir -p "$out"
+
+sfumato generate --no-watch --seed 0 -o "$scratch" --sheet "$out/gallery.png" \
+    "red heart" "grinning face" "pizza" "sun" "tiger face" "rocket" \
+    "красное сердце" "солнце" "ракета" "blue heart, flat style" "tiger face, 3d style" \
+    "pizza, noto style" "green apple" "cat face" "banana" "clock, 3d style"
+sfumato generate --no-watch --seed 0 -o "$scratch" --walk "$out/walk.png" "red heart"
+
+if [ $# -ge 1 ]; then
+    cp "$1/loss.png" "$out/loss.png"
+fi
+if [ $# -ge 2 ]; then
+    sfumato generate --no-watch --seed 0 --count 8 --model "$2" -o "$scratch" \
+        --sheet "$out/fashion-mnist.png" \
+        "T-shirt/top" "Trouser" "Pullover" "Dress" "Coat" \
+        "Sandal" "Shirt" "Sneaker" "Bag" "Ankle boot"
+fi

@@ -1,0 +1,121 @@
+"""`sfumato train` as a person meets it: interrupted, resumed, and on a folder full of trouble."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import worker
+from PIL import Image
+from tiny import kept, recipe, same_bits
+
+import sfumato
+from sfumato.training.recipe import changed, save_recipe
+
+POSIX = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
+
+
+def command(*words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sfumato", "train", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(sfumato.__file__).parents[1]),
+            "OMP_NUM_THREADS": "1",
+            "SFUMATO_LANG": "en",
+        },
+    )
+
+
+@POSIX
+def test_ctrl_c_saves_and_stops_and_resume_goes_on(
+    data: Path, tmp_path: Path, start: Callable[..., BaseProcess]
+) -> None:
+    changes = {"training": {"images": 4000}}
+    file, out = tmp_path / "recipe.toml", tmp_path / "run"
+    save_recipe(changed(recipe(), **changes), file)
+    process = command(data, "-o", out, "--recipe", file, "--json")
+    begin = time.monotonic()
+    log = out / "log.jsonl"
+    while not (log.exists() and log.stat().st_size) and process.poll() is None:
+        assert time.monotonic() - begin < 100
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=100)
+    told = json.loads(stdout)
+    assert process.returncode == 130, stderr
+    assert told["interrupted"] and told["model"] is None
+    assert 0 < told["images_seen"] < 4000
+    assert "Traceback" not in stderr
+    assert (out / f"images-{told['images_seen']:09d}" / "manifest.json").exists()
+    assert not (out / "model").exists()
+
+    process = command(data, "-o", out, "--recipe", file, "--resume", "--json")
+    stdout, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0, stderr
+    again = json.loads(stdout)
+    assert again["images_seen"] == 4000 and not again["interrupted"]
+
+    whole = start(worker.train, data, tmp_path / "whole", changes, tmp_path / "diary")
+    whole.join(200)
+    assert same_bits(kept(tmp_path / "whole"), kept(out))
+
+
+def trouble(root: Path) -> Path:
+    """Everything that the folders of people hold, made with real files."""
+    root.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(root / "a-truncated.jpg")
+    whole = (root / "a-truncated.jpg").read_bytes()
+    (root / "a-truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "b-text.png").write_text("A text that is called a picture.\n")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40), "red").save(root / "c-rotated.jpg", exif=exif)
+    Image.new("RGBA", (40, 40), (0, 255, 0, 128)).save(root / "d-clear.png")
+    Image.new("CMYK", (40, 40), (0, 255, 255, 0)).save(root / "e-cmyk.jpg")
+    Image.fromarray(np.full((40, 40), 0xC0C0, np.uint16)).save(root / "f-deep.png")
+    Image.new("P", (40, 40), 3).save(root / "g-palette.gif")
+    Image.new("RGB", (40, 40), "yellow").save(root / "h-russian.png")
+    Image.new("RGB", (40, 40), "cyan").save(root / "i-silent.png")
+    Image.new("1", (20000, 10000)).save(root / "j-huge.png")
+    for path in list(root.iterdir()):
+        path.with_suffix(".txt").write_text(f"the picture {path.stem}", "utf-8")
+    (root / "h-russian.txt").write_bytes("жёлтый квадрат".encode("cp1251"))
+    (root / "i-silent.txt").write_text("")
+    return root
+
+
+def test_a_folder_full_of_trouble_trains_to_the_end(tmp_path: Path) -> None:
+    data, out = trouble(tmp_path / "trouble"), tmp_path / "run"
+    file = tmp_path / "recipe.toml"
+    save_recipe(recipe(), file)
+    process = command(data, "-o", out, "--recipe", file, "--json")
+    stdout, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0, stderr
+    assert json.loads(stdout)["images_seen"] == 80
+    report = (out / "data-report.txt").read_text("utf-8")
+    assert "3 of 10 pictures cannot be read and are replaced" in report
+    for name, reason in {
+        "a-truncated.jpg": "cut off",
+        "b-text.png": "not a picture",
+        "j-huge.png": "200 megapixels",
+        "h-russian.txt": "cp1251",
+        "i-silent.png": "empty caption",
+    }.items():
+        (line,) = [line for line in report.splitlines() if name in line]
+        assert reason in line
+    model = sfumato.load(out)
+    assert model.generate("жёлтый квадрат")[0].size == (16, 16)
