@@ -36,19 +36,24 @@ class Worker:
         command = [python, str(HERE / "worker.py"), name, precision]
         for flag in ("batch", "threads", "device", "clock"):
             command += [f"--{flag}", str(getattr(options, flag))]
-        self.process = subprocess.Popen(  # noqa: S603 - our own script
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.process: subprocess.Popen[str] | None = None
+        try:
+            self.process = subprocess.Popen(  # noqa: S603 - our own script
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        except OSError as error:
+            self.facts: dict[str, Any] = {"error": f"{python}: {error.strerror}"}
+            return
         self.facts = self._answer()
 
     def order(self, **told: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
+        assert self.process and self.process.stdin
         self.process.stdin.write(json.dumps(told) + "\n")
         self.process.stdin.flush()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
+        assert self.process and self.process.stdout
         line = self.process.stdout.readline()
         return json.loads(line) if line else {"error": "the process ended (out of memory?)"}
 
@@ -66,7 +71,8 @@ class Worker:
     def end(self) -> None:
         if "error" not in self.facts:
             self.facts |= self.order(end=True)
-        self.process.communicate()
+        if self.process:
+            self.process.communicate()
 
 
 def main() -> None:

@@ -11,8 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
+from sfumato.conditioning.text_transformer import learn_tokenizer
+from sfumato.model import TextToImage
 from sfumato.training import checkpoint
-from sfumato.training.recipe import changed, recipe_of
+from sfumato.training.recipe import changed, recipe_of, resolve
 from sfumato.training.sections import Recipe
 
 COLOURS = {
@@ -78,3 +81,29 @@ def same_bits(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
         tensor.dtype == other[name].dtype and torch.equal(tensor, other[name])
         for name, tensor in one.items()
     )
+
+
+def model(
+    resolution: int = 16,
+    channels: int = 4,
+    latents: bool = False,
+    classes: tuple[str, ...] | None = None,
+    **changes: Mapping[str, Any],
+) -> TextToImage:
+    """Random weights: nothing to look at, but prompts, seeds and guidance matter."""
+    settled = resolve(
+        changed(recipe(latent={"use": latents}, data={"resolution": resolution}), **changes),
+        channels=channels,
+        resolution=resolution,
+        conditioning="text" if classes is None else "labels",
+    )
+    texts = ["red heart", "blue heart", "красное сердце", "a cat with joy"]
+    words = Vocabulary(learn_tokenizer(texts, 200)) if classes is None else None
+    prompted = build_prompted(settled, words or Vocabulary(classes=classes or ()))
+    autoencoder = build_autoencoder(settled)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in filter(None, (prompted, autoencoder)):
+            for parameter in module.parameters():  # the last layers begin at zero
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.15)
+    return TextToImage(settled, prompted, autoencoder, {"name": "tiny", "licence": "CC0-1.0"})

@@ -179,9 +179,12 @@ class TextToImage:
         negative_prompt: str | None,
     ) -> Wish:
         """A request checked and completed with the model's defaults."""
-        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        texts = [prompts] if isinstance(prompts, str) or prompts is None else list(prompts)
         if not texts:
             raise SfumatoError("There is no prompt. Say what the picture should show.")
+        for text in texts:
+            if not isinstance(text, str):
+                raise SfumatoError(f"The prompt {text!r} is no text. Give words in quotes.")
         if count < 1:
             raise SfumatoError(f"{count} pictures cannot be made. Ask for at least 1.")
         sampling = self.recipe.sampling

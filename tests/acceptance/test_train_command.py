@@ -43,7 +43,7 @@ def command(*words: object) -> subprocess.Popen[str]:
 def test_ctrl_c_saves_and_stops_and_resume_goes_on(
     data: Path, tmp_path: Path, start: Callable[..., BaseProcess]
 ) -> None:
-    changes = {"training": {"images": 4000}}
+    changes = {"training": {"images": 1200}}
     file, out = tmp_path / "recipe.toml", tmp_path / "run"
     save_recipe(changed(recipe(), **changes), file)
     process = command(data, "-o", out, "--recipe", file, "--json")
@@ -57,7 +57,7 @@ def test_ctrl_c_saves_and_stops_and_resume_goes_on(
     told = json.loads(stdout)
     assert process.returncode == 130, stderr
     assert told["interrupted"] and told["model"] is None
-    assert 0 < told["images_seen"] < 4000
+    assert 0 < told["images_seen"] < 1200
     assert "Traceback" not in stderr
     assert (out / f"images-{told['images_seen']:09d}" / "manifest.json").exists()
     assert not (out / "model").exists()
@@ -66,7 +66,7 @@ def test_ctrl_c_saves_and_stops_and_resume_goes_on(
     stdout, stderr = process.communicate(timeout=200)
     assert process.returncode == 0, stderr
     again = json.loads(stdout)
-    assert again["images_seen"] == 4000 and not again["interrupted"]
+    assert again["images_seen"] == 1200 and not again["interrupted"]
 
     whole = start(worker.train, data, tmp_path / "whole", changes, tmp_path / "diary")
     whole.join(200)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sfumato.training import pace
-from sfumato.training.pace import Pace, Probe
+from sfumato.training.pace import Clock, Pace, Probe
 
 
 @pytest.fixture
@@ -46,3 +46,26 @@ def test_slow_steps_are_probed_for_at_least_five(clock: list[float]) -> None:
         clock[0] += 20
         told.append(probe.rate(4 * n))
     assert told == [0, 0, 0, 0, pytest.approx(0.2), 0, 0]
+
+
+def test_a_run_of_minutes_follows_the_real_pace_until_the_rate_must_fall(
+    clock: list[float],
+) -> None:
+    plan = Clock(end=clock[0] + 100, decay_fraction=0.4, images_seen=1000)
+    assert plan.rate(1000) == 0  # no time has passed
+    clock[0] += 10
+    assert plan.rate(1500) == pytest.approx(50)  # 500 images in 10 s
+    assert plan.left() == pytest.approx(0.97 * 90)
+    assert plan.rate(1600) == 0  # asked again at once
+    clock[0] += 40
+    assert plan.rate(1500) == pytest.approx(10)  # nothing since
+    assert not plan.settled
+    clock[0] += 11
+    assert plan.rate(2000) > 0
+    assert plan.settled  # 60 of 100 s are over
+    clock[0] += 5
+    assert plan.rate(9000) == 0
+
+
+def test_a_run_of_minutes_always_has_a_second_left(clock: list[float]) -> None:
+    assert Clock(end=clock[0] - 5, decay_fraction=0.4, images_seen=0).left() == 1.0

@@ -91,9 +91,10 @@ class Diffusion:
         device = next(self.module.parameters()).device
         positions = self.positions(samples)
         x0 = self.pictures(positions).to(device)
+        drop = self.drop if model.training else 0.0  # never while being judged
         told = Told(
             self.captions.pick(positions, samples, self.seed).to(device),
-            (uniform(samples, self.seed, "drop") >= self.drop).to(device),
+            (uniform(samples, self.seed, "drop") >= drop).to(device),
         )
         criterion = self.criterion
         denoiser = replace(criterion.denoiser, network=model)
