@@ -91,7 +91,7 @@ class Diffusion:
         device = next(self.module.parameters()).device
         positions = self.positions(samples)
         x0 = self.pictures(positions).to(device)
-        drop = self.drop if model.training else 0.0  # never while being judged
+        drop = self.drop if self.module.training else 0.0  # never while being judged
         told = Told(
             self.captions.pick(positions, samples, self.seed).to(device),
             (uniform(samples, self.seed, "drop") >= drop).to(device),

@@ -1,0 +1,378 @@
+"""A model as a folder: whole or not at all, judged by content, nothing unpickled."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from tiny import model
+from torch import nn
+
+import sfumato
+from sfumato import storage
+from sfumato.errors import SfumatoError
+from sfumato.model import TextToImage
+
+
+@pytest.fixture(scope="module")
+def text() -> TextToImage:
+    return model(32, 4, latents=True)
+
+
+@pytest.fixture(scope="module")
+def saved(text: TextToImage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return text.save(tmp_path_factory.mktemp("saved") / "model")
+
+
+@pytest.fixture
+def copy(saved: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(saved, tmp_path / "copy"))
+
+
+def modules(made: TextToImage) -> dict[str, torch.Tensor]:
+    parts: dict[str, nn.Module | None] = {"p": made.prompted, "a": made.autoencoder}
+    return {
+        f"{part}.{name}": tensor
+        for part, module in parts.items()
+        if module is not None
+        for name, tensor in module.state_dict().items()
+    }
+
+
+def restate(folder: Path) -> None:
+    """Make the manifest true again after a change, as a forger would."""
+    listed = {
+        path.name: {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in folder.iterdir()
+        if path.name != "manifest.json"
+    }
+    (folder / "manifest.json").write_text(json.dumps({"files": listed}))
+
+
+# ---- there and back
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"resolution": 32, "channels": 4, "latents": True},
+        {"resolution": 16, "channels": 1, "classes": ("cat", "собака")},
+        {"resolution": 16, "channels": 3, "network": {"name": "patch-unet"}},
+        {"resolution": 16, "channels": 3, "classes": ()},
+    ],
+    ids=["latents", "classes", "u-net", "unconditional"],
+)
+def test_a_model_comes_back(tmp_path: Path, half: bool, options: dict[str, Any]) -> None:
+    made = model(**options)
+    folder = made.save(tmp_path / "deep" / "model", half=half)
+    assert folder == tmp_path / "deep" / "model"
+    back = sfumato.load(folder, "cpu")
+    mine, theirs = modules(made), modules(back)
+    assert mine.keys() == theirs.keys()
+    for name, tensor in mine.items():
+        kept = tensor.half().float() if half else tensor
+        assert torch.equal(theirs[name], kept), name
+    assert back.recipe == made.recipe and back.card == made.card
+    prompts = list(options.get("classes", ("red heart", "красное сердце"))) or [""]
+    one, other = made.generate(prompts, seed=1), back.generate(prompts, seed=1)
+    if half:
+        assert [p.size for p in one] == [p.size for p in other]
+    else:
+        assert [p.tobytes() for p in one] == [p.tobytes() for p in other]
+    # and again: what is kept in half precision loses nothing more
+    again = sfumato.load(back.save(tmp_path / "again", half=half))
+    assert [p.tobytes() for p in again.generate(prompts, seed=1)] == [p.tobytes() for p in other]
+
+
+def test_a_folder_can_be_read_by_people_and_needs_no_pickle(saved: Path) -> None:
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "README.md", "autoencoder.safetensors", "card.json", "config.json", "manifest.json",
+        "model.safetensors", "tokenizer.json",
+    ]  # fmt: skip
+    config = json.loads((saved / "config.json").read_text("utf-8"))
+    assert config["format"] == "sfumato-model/1"
+    assert config["recipe"]["data"]["resolution"] == 32
+    assert {t.dtype for t in load_file(saved / "model.safetensors").values()} == {torch.float16}
+    card = (saved / "README.md").read_text("utf-8")
+    assert card.startswith("# tiny\n") and "CC0-1.0" in card and "32x32" in card
+    listed = json.loads((saved / "manifest.json").read_text())["files"]
+    assert sorted(listed) == sorted({p.name for p in saved.iterdir()} - {"manifest.json"})
+    for name, entry in listed.items():
+        assert entry["bytes"] == (saved / name).stat().st_size
+
+
+def test_saving_twice_gives_the_same_bytes(text: TextToImage, saved: Path, tmp_path: Path) -> None:
+    other = text.save(tmp_path / "other")
+    for path in saved.iterdir():
+        assert path.read_bytes() == (other / path.name).read_bytes(), path.name
+
+
+def test_a_path_of_a_run_or_of_a_string_will_do(saved: Path, tmp_path: Path) -> None:
+    shutil.copytree(saved, tmp_path / "run" / "model")
+    assert sfumato.load(str(tmp_path / "run")).size == 32
+    assert sfumato.load(tmp_path / "run" / "model").size == 32
+
+
+def test_loading_never_unpickles(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was unpickled")
+
+    for place in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, place, refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    sfumato.load(copy).generate("red heart")
+    # a pickle under the right name is judged by its content
+    monkeypatch.undo()
+    (copy / "model.safetensors").write_bytes(pickle.dumps(_Trap(copy / "sprung")))
+    restate(copy)
+    with pytest.raises(SfumatoError, match="do not fit its recipe"):
+        sfumato.load(copy)
+    assert not (copy / "sprung").exists()
+
+
+class _Trap:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+# ---- damage
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_damaged_byte_is_noticed(saved: Path, copy: Path, data: st.DataObject) -> None:
+    listed = sorted(json.loads((saved / "manifest.json").read_text())["files"])
+    name = data.draw(st.sampled_from(listed))
+    content = bytearray((saved / name).read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    (copy / name).write_bytes(content)
+    try:
+        with pytest.raises(SfumatoError, match=f"{name} is damaged. Copy"):
+            sfumato.load(copy)
+    finally:
+        (copy / name).write_bytes((saved / name).read_bytes())
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_missing_or_cut_file_is_named(copy: Path, name: str) -> None:
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(SfumatoError, match=f"{name} is damaged"):
+        sfumato.load(copy)
+    (copy / name).unlink()
+    with pytest.raises(SfumatoError, match=f"{name} is missing. Copy the whole folder"):
+        sfumato.load(copy)
+
+
+@pytest.mark.parametrize("lacking", ["config.json", "model.safetensors", "autoencoder.safetensors"])
+def test_a_manifest_that_leaves_a_file_out_is_refused(copy: Path, lacking: str) -> None:
+    (copy / lacking).unlink()
+    restate(copy)
+    with pytest.raises(SfumatoError, match=f"lacks {lacking}. Copy the whole folder"):
+        sfumato.load(copy)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret", "/etc/hostname", "a/b", "..", "", ".", "..\\secret", "C:secret", "a\0b"],
+)
+def test_a_manifest_leads_nowhere_outside(
+    copy: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (copy.parent / "secret").write_bytes(b"mine")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    sha256 = hashlib.sha256(b"mine").hexdigest()
+    manifest["files"] = {name: {"bytes": 4, "sha256": sha256}, **manifest["files"]}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    read: list[Path] = []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda p: (read.append(p), original(p))[1])
+    with pytest.raises(SfumatoError, match="lies outside it|is missing"):
+        sfumato.load(copy)
+    inside = copy.resolve()
+    assert all(Path(os.path.abspath(p)).is_relative_to(inside) for p in read)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=JSON | st.fixed_dictionaries({"files": JSON}))
+def test_any_manifest_is_read_or_refused_in_a_sentence(copy: Path, found: Any) -> None:
+    (copy / "manifest.json").write_text(json.dumps(found))
+    with pytest.raises(SfumatoError, match="There is no model in|outside it|is missing|lacks"):
+        sfumato.load(copy)
+
+
+@settings(max_examples=1500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_config_is_read_or_refused_in_a_sentence(
+    saved: Path, copy: Path, data: st.DataObject
+) -> None:
+    """Somewhere in the settings stands something else; hashes are right, as a forger's are."""
+    config = json.loads((saved / "config.json").read_text("utf-8"))
+    config["classes"] = []
+    place, key = config, data.draw(st.sampled_from(sorted(config)))
+    while isinstance(place[key], dict) and data.draw(st.integers(0, 3)):
+        place = place[key]
+        key = data.draw(st.sampled_from(sorted(place)))
+    if data.draw(st.booleans()):
+        del place[key]
+    else:
+        numbers = st.integers(-2, 70) | st.sampled_from(["auto", "text", "labels", 1e9])
+        place[key] = data.draw(JSON | numbers)
+    (copy / "config.json").write_text(json.dumps(config))
+    restate(copy)
+    try:
+        found = sfumato.load(copy, "cpu")
+    except SfumatoError as error:
+        assert str(error).endswith((".", "\n"))
+    else:
+        assert found.generate("red heart", steps=1)[0].width == found.size
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"null", b"{", b"\xff"])
+def test_settings_that_are_none_are_refused(copy: Path, content: bytes) -> None:
+    (copy / "config.json").write_bytes(content)
+    restate(copy)
+    with pytest.raises(SfumatoError, match="settings in .* are damaged"):
+        sfumato.load(copy)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff\xfe", b'{"model": 3}'])
+def test_a_forged_tokenizer_is_refused(copy: Path, content: bytes) -> None:
+    (copy / "tokenizer.json").write_bytes(content)
+    restate(copy)
+    with pytest.raises(SfumatoError, match="tokenizer in .* is damaged|do not fit its recipe"):
+        sfumato.load(copy)
+
+
+def test_weights_of_another_network_are_refused(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    name = next(iter(weights))
+    save_file({**weights, name: torch.zeros(2, 2)}, copy / "model.safetensors")
+    restate(copy)
+    with pytest.raises(SfumatoError, match="weights in .* do not fit its recipe"):
+        sfumato.load(copy)
+
+
+def test_a_later_format_is_not_misread(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text("utf-8"))
+    config["format"] = "sfumato-model/2"
+    (copy / "config.json").write_text(json.dumps(config))
+    restate(copy)
+    with pytest.raises(SfumatoError, match="no model of this version of Sfumato. Update"):
+        sfumato.load(copy)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "empty", "file", "foreign"])
+def test_a_path_without_a_model_is_said_so(tmp_path: Path, where: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "manifest.json").write_text('{"name": "a web page"}')
+    with pytest.raises(SfumatoError, match=f"There is no model in .*{where}. Give a folder"):
+        sfumato.load(tmp_path / where)
+
+
+# ---- saving over what is there
+
+
+def test_an_older_model_of_ours_is_replaced(text: TextToImage, copy: Path) -> None:
+    other = model(16, 1, classes=("cat", "dog"))
+    assert other.save(copy) == copy
+    assert sfumato.load(copy).size == 16
+    assert not (copy / "tokenizer.json").exists(), "nothing of the older one is left"
+    assert sorted(p.name for p in copy.parent.iterdir()) == ["copy"]
+
+
+def test_what_a_person_put_beside_the_model_is_kept(text: TextToImage, copy: Path) -> None:
+    (copy / ".DS_Store").write_bytes(b"finder")
+    (copy / "pictures").mkdir()
+    (copy / "pictures" / "a.png").write_bytes(b"mine")
+    text.save(copy)
+    assert (copy / "pictures" / "a.png").read_bytes() == b"mine"
+    assert (copy / ".DS_Store").read_bytes() == b"finder"
+    sfumato.load(copy)
+
+
+@pytest.mark.parametrize("name", ["holiday.png", "manifest.json", "config.json"])
+def test_a_foreign_folder_is_never_touched(text: TextToImage, tmp_path: Path, name: str) -> None:
+    """A manifest alone makes no model: web pages and our own checkpoints have one too."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / name).write_text('{"files": {"state.json": {"sha256": "0"}}}')
+    with pytest.raises(SfumatoError, match="holds something else. Choose a new folder"):
+        text.save(folder)
+    assert [p.name for p in folder.iterdir()] == [name]
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_file_in_the_way_and_an_empty_folder(text: TextToImage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SfumatoError, match="holds something else"):
+        text.save(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    sfumato.load(text.save(tmp_path / "empty"))
+
+
+def test_the_working_folder_itself(
+    text: TextToImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert text.save("here") == tmp_path / "here"
+    sfumato.load("here")
+
+
+@pytest.mark.parametrize("step", ["write_bytes", "replace", "flush_folder"])
+def test_a_full_disk_leaves_the_older_model_and_says_so(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    original, calls = getattr(storage, step), []
+
+    def full(*told: Any) -> None:
+        calls.append(told)
+        if len(calls) == (2 if step != "flush_folder" else 1):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        original(*told)
+
+    monkeypatch.setattr(storage, step, full)
+    with pytest.raises(SfumatoError, match="could not be saved to .*: the disk is full. Choose"):
+        model(16, 1).save(copy)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+def test_the_package_brings_a_model_or_says_that_it_lacks_one() -> None:
+    try:
+        found = sfumato.load()
+    except SfumatoError as error:
+        assert "There is no model in" in str(error)
+    else:
+        assert found.size == 64 and found.channels == 4
