@@ -82,7 +82,9 @@ def test_many_pictures_are_made_in_parts_and_in_order(
 
 @settings(max_examples=15)
 @given(
-    prompts=st.lists(st.sampled_from(["red heart", "", "красное", "cat", "zzz"]), min_size=1, max_size=3),
+    prompts=st.lists(
+        st.sampled_from(["red heart", "", "красное", "cat", "zzz"]), min_size=1, max_size=3
+    ),
     count=st.integers(1, 3),
     seed=st.integers(-(10**20), 10**20),
     steps=st.integers(1, 5),
@@ -134,9 +136,7 @@ def test_guidance_is_between_and_beyond(pixels: TextToImage) -> None:
     nothing, told = first("", 1), first("red heart", 1)
     assert float((told - nothing).abs().max()) > 0.05
     torch.testing.assert_close(first("red heart", 0), nothing, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(
-        first("red heart", 2), told + (told - nothing), atol=1e-4, rtol=1e-4
-    )
+    torch.testing.assert_close(first("red heart", 2), told + (told - nothing), atol=1e-4, rtol=1e-4)
 
 
 def replace_interval(made: TextToImage, interval: tuple[float, float]) -> TextToImage:
@@ -242,6 +242,42 @@ def test_a_walk_branches_into_other_words_and_settings(either: TextToImage) -> N
     for name, steps in ends.items():
         assert not torch.equal(steps[-1].x, whole[-1].x), name
     assert torch.equal(half.x, kept), "a state is a value"
+
+
+@settings(max_examples=15)
+@given(
+    first=st.integers(1, 5),
+    hops=st.lists(
+        st.fixed_dictionaries(
+            {
+                "prompts": st.sampled_from(["red heart", "", "a cat"]),
+                "steps": st.integers(1, 8),
+                "sampler": st.sampled_from(sorted(SAMPLERS)),
+                "guidance_scale": st.sampled_from([0.0, 1.0, 5.0]),
+            }
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    keep=st.integers(0, 3),
+)
+def test_any_walk_goes_down_in_time_and_can_be_repeated(
+    pixels: TextToImage, first: int, hops: list[dict], keep: int
+) -> None:
+    def walk() -> list:
+        taken = [next(pixels.stream("red heart", seed=9, steps=first))]
+        for hop in hops:  # each goes on from somewhere in the middle of the last
+            steps = list(pixels.stream(**hop, state=taken[-1].state))
+            taken += steps[: keep + 1]
+        return taken
+
+    one, other = walk(), walk()
+    times = [step.t for step in one] + [one[-1].s]
+    assert all(t > s for t, s in zip(times, times[1:], strict=False)) and times[-1] >= 0
+    assert [step.index for step in one] == list(range(1, len(one) + 1))
+    assert all(b.evaluations > a.evaluations for a, b in zip(one, one[1:], strict=False))
+    assert bool(one[-1].x.isfinite().all())
+    assert all(torch.equal(a.x, b.x) for a, b in zip(one, other, strict=True))
 
 
 def test_a_state_with_other_company_is_refused(pixels: TextToImage) -> None:

@@ -65,12 +65,15 @@ def _read(folder: Path, device: str) -> TextToImage:
     if config.get("format") != FORMAT:
         raise SfumatoError(f"{folder} is no model of this version of Sfumato. Update Sfumato.")
     recipe, vocabulary = _recipe(config, folder), _vocabulary(config, contents, folder)
-    autoencoder = build_autoencoder(recipe)
+    try:
+        autoencoder = build_autoencoder(recipe)
+        prompted = build_prompted(recipe, vocabulary)
+    except RuntimeError as error:  # torch's, also for more memory than there is
+        raise SfumatoError(f"The recipe in {folder} cannot be followed: {error}.") from error
     if autoencoder is not None:
         if "autoencoder.safetensors" not in contents:
             raise SfumatoError(f"{folder} lacks autoencoder.safetensors. Copy the whole folder.")
         _fill(autoencoder, contents["autoencoder.safetensors"], folder)
-    prompted = build_prompted(recipe, vocabulary)
     _fill(prompted, contents["model.safetensors"], folder)
     card = _json(contents.get("card.json", b"{}"), folder)
     return TextToImage(recipe, prompted, autoencoder, card, where)

@@ -67,7 +67,9 @@ def test_half_the_batch_each_is_the_same_training(
     picture, other = (
         sfumato.load(tmp_path / name).generate("a red square")[0] for name in ("one", "two")
     )
-    pixels = [torch.frombuffer(bytearray(p.tobytes()), dtype=torch.uint8).int() for p in (picture, other)]
+    pixels = [
+        torch.frombuffer(bytearray(p.tobytes()), dtype=torch.uint8).int() for p in (picture, other)
+    ]
     assert int((pixels[0] - pixels[1]).abs().max()) <= 4
 
 

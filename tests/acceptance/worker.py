@@ -20,7 +20,10 @@ from sfumato.training.run import Run
 from sfumato.training.sections import Training
 from sfumato.training.trainer import Trainer
 
-PRELOADED = ["worker", "sfumato.model", "matplotlib.figure", "PIL.PngImagePlugin"]
+PRELOADED = [
+    "worker", "sfumato.model", "matplotlib.figure", "PIL.PngImagePlugin", "torch._dynamo",
+    "torch.distributed.fsdp",
+]  # fmt: skip
 """Imported once by the fork server, so that a process of a test starts at once."""
 
 
@@ -29,12 +32,17 @@ def ready() -> None:
 
 
 def train(
-    data: Path, out: Path, changes: dict[str, Any], diary: Path, curves: bool = False
+    data: Path,
+    out: Path,
+    changes: dict[str, Any],
+    diary: Path,
+    curves: bool = False,
+    resume: bool = True,
 ) -> None:
     """Begin the run or go on with it; every step becomes a line of the diary."""
     if not curves:  # they take longer than the whole training
         Journal.draw = lambda _: None  # type: ignore[method-assign]
-    run = Run(data, out, recipe=changed(recipe(), **changes), resume=True)
+    run = Run(data, out, recipe=changed(recipe(), **changes), resume=resume)
     with diary.open("a") as lines:
         for step in run.steps():
             told = {
@@ -67,7 +75,8 @@ def train_together(
 ) -> None:
     """`train` as one of several; each process keeps a diary of its own."""
     join(rank, world, port)
-    train(data, out, changes, diary.with_suffix(f".{rank}"))
+    # not resumed: neither may take the other's folder for an older run
+    train(data, out, changes, diary.with_suffix(f".{rank}"), resume=False)
 
 
 def stop_one(rank: int, world: int, port: int, data: Path, out: Path, seen: Path) -> None:

@@ -114,9 +114,18 @@ def test_a_resumed_log_has_every_image_once_and_in_order(
     assert set(seen) - crossed <= {40 * batch}
     assert {n for n in crossed if n > begin * batch} <= set(seen)
     assert all(
-        line["loss"] == (1.0 if line["images"] <= begin * batch else 2.0)
-        for line in lines(folder)
+        line["loss"] == (1.0 if line["images"] <= begin * batch else 2.0) for line in lines(folder)
     )
+
+
+def test_what_a_kill_left_half_written_is_swept(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    for place in (tmp_path, tmp_path / "samples"):
+        (place / ".ab12.part").write_text("half a picture")
+        (place / "mine.part").write_text("a person's")
+    Journal(tmp_path, 8)
+    left = sorted(path.name for path in tmp_path.rglob("*.part"))
+    assert left == ["mine.part", "mine.part"]
 
 
 def test_foreign_lines_in_a_log_are_dropped_on_resuming(tmp_path: Path) -> None:

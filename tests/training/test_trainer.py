@@ -131,16 +131,14 @@ def test_twelve_steps_are_those_of_a_plain_loop(tmp_path: Path) -> None:
 
 
 def test_the_first_step_already_counts_in_the_average(tmp_path: Path) -> None:
-    """Mistake 6: one step late. After one batch of 4 the average has all but forgotten the start."""
+    """Mistake 6: one step late. After one batch the average has all but forgotten the start."""
     objective = line()
     trainer = Trainer(objective, settings(), tmp_path, total=4)
     before = objective.module.weight.detach().clone()
     list(trainer.steps())
     after = objective.module.weight.detach()
     left = 0.5 ** (4 / (0.05 * 4))
-    torch.testing.assert_close(
-        trainer.average.state["weight"], left * before + (1 - left) * after
-    )
+    torch.testing.assert_close(trainer.average.state["weight"], left * before + (1 - left) * after)
 
 
 def test_gradients_are_clipped_to_the_recipes_norm(tmp_path: Path) -> None:

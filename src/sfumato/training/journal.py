@@ -37,6 +37,9 @@ class Journal:
         self.folder, self.every = folder, every
         self.path = folder / "log.jsonl"
         folder.mkdir(parents=True, exist_ok=True)  # the first checkpoint comes later
+        for place in (folder, folder / "samples"):
+            for torn in place.glob(".*.part"):  # a kill came while it was written
+                torn.unlink(missing_ok=True)
         self._window: list[TrainStep] = []
         self._news = False
         self._started = time.monotonic()

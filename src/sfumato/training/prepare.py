@@ -96,7 +96,9 @@ def latents_of(
             for i in bar
         ]
     )
-    mean, std = raw.mean((0, 2, 3)), raw.std((0, 2, 3))
+    mean = raw.mean((0, 2, 3))
+    alone = raw[:, 0].numel() == 1  # one tiny picture: a number has no deviation
+    std = torch.ones_like(mean) if alone else raw.std((0, 2, 3))
     autoencoder.normalize(mean, std)
     latents = (raw - mean[:, None, None]) / std.clamp(min=1e-4)[:, None, None]
     beside = kept.with_suffix(".partial")

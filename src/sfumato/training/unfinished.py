@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.data import open_source
@@ -29,9 +29,8 @@ def model_of(run: Path, device: str = "auto") -> TextToImage:
         raise SfumatoError(
             f"The run in {run} has no checkpoint of its network yet. Let it train a little longer."
         )
-    tokenizer = run / "tokenizer.json"
     if recipe.conditioning.kind == "text":
-        vocabulary = Vocabulary(Tokenizer.from_str(tokenizer.read_text("utf-8")))
+        vocabulary = Vocabulary(_tokenizer(run / "tokenizer.json"))
     elif recipe.conditioning.kind == "labels":
         data = recipe.data
         source = open_source(data.name, data.resolution, data.channels)
@@ -43,10 +42,10 @@ def model_of(run: Path, device: str = "auto") -> TextToImage:
     autoencoder = build_autoencoder(recipe)
     if autoencoder is not None:
         first = checkpoint.load_latest(run / "autoencoder")
-        assert first is not None  # the second training begins when the first has ended
+        if first is None:
+            raise _lost(run / "autoencoder")
         _fill(autoencoder, first)
-        statistics = load_file(run / "latents.safetensors")
-        autoencoder.normalize(statistics["mean"], statistics["std"])
+        autoencoder.normalize(*_statistics(run / "latents.safetensors"))
     card = {
         "name": f"Sfumato {recipe.data.name} {recipe.network.size}, unfinished",
         "data": recipe.data.name,
@@ -54,6 +53,25 @@ def model_of(run: Path, device: str = "auto") -> TextToImage:
         "parameters": sum(p.numel() for p in prompted.parameters()),
     }
     return TextToImage(recipe, prompted, autoencoder, card, pick_device(device))
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(path.read_text("utf-8"))
+    except Exception as error:  # the library raises nothing more special
+        raise _lost(path) from error
+
+
+def _statistics(path: Path) -> tuple[Tensor, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as latents:
+            return latents.get_tensor("mean"), latents.get_tensor("std")
+    except (OSError, SafetensorError) as error:
+        raise _lost(path) from error
+
+
+def _lost(path: Path) -> SfumatoError:
+    return SfumatoError(f"{path} is missing or damaged. Resume the run, which makes it anew.")
 
 
 def _fill(module: nn.Module, kept: checkpoint.Checkpoint) -> None:
