@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -24,19 +22,19 @@ from sfumato.training.recipe import changed, save_recipe
 POSIX = pytest.mark.skipif(os.name == "nt", reason="sends POSIX signals")
 
 
-def command(*words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "sfumato", "train", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(Path(sfumato.__file__).parents[1]),
-            "OMP_NUM_THREADS": "1",
-            "SFUMATO_LANG": "en",
-        },
-    )
+class Command:
+    """`sfumato train` in a process of its own, and what it said."""
+
+    def __init__(self, start: Callable[..., BaseProcess], told: Path, *words: object) -> None:
+        self.told = told
+        self.process = start(worker.command, ["train", *map(str, words)], told)
+
+    def end(self) -> tuple[int | None, dict, str]:
+        """Exit code, what --json printed, what people were told."""
+        self.process.join(200)
+        error = self.told.with_suffix(".err").read_text("utf-8")
+        printed = self.told.with_suffix(".out").read_text("utf-8")
+        return self.process.exitcode, json.loads(printed or "{}"), error
 
 
 @POSIX
@@ -46,27 +44,26 @@ def test_ctrl_c_saves_and_stops_and_resume_goes_on(
     changes = {"training": {"images": 1200}}
     file, out = tmp_path / "recipe.toml", tmp_path / "run"
     save_recipe(changed(recipe(), **changes), file)
-    process = command(data, "-o", out, "--recipe", file, "--json")
+    words = (data, "-o", out, "--recipe", file, "--json")
+    first = Command(start, tmp_path / "first", *words)
     begin = time.monotonic()
     log = out / "log.jsonl"
-    while not (log.exists() and log.stat().st_size) and process.poll() is None:
+    while not (log.exists() and log.stat().st_size) and first.process.is_alive():
         assert time.monotonic() - begin < 100
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=100)
-    told = json.loads(stdout)
-    assert process.returncode == 130, stderr
+    assert first.process.pid is not None
+    os.kill(first.process.pid, signal.SIGINT)
+    code, told, error = first.end()
+    assert code == 130, error
     assert told["interrupted"] and told["model"] is None
     assert 0 < told["images_seen"] < 1200
-    assert "Traceback" not in stderr
+    assert "Traceback" not in error
     assert (out / f"images-{told['images_seen']:09d}" / "manifest.json").exists()
     assert not (out / "model").exists()
 
-    process = command(data, "-o", out, "--recipe", file, "--resume", "--json")
-    stdout, stderr = process.communicate(timeout=200)
-    assert process.returncode == 0, stderr
-    again = json.loads(stdout)
-    assert again["images_seen"] == 1200 and not again["interrupted"]
+    code, told, error = Command(start, tmp_path / "second", *words, "--resume").end()
+    assert code == 0, error
+    assert told["images_seen"] == 1200 and not told["interrupted"]
 
     whole = start(worker.train, data, tmp_path / "whole", changes, tmp_path / "diary")
     whole.join(200)
@@ -98,14 +95,14 @@ def trouble(root: Path) -> Path:
     return root
 
 
-def test_a_folder_full_of_trouble_trains_to_the_end(tmp_path: Path) -> None:
+def test_a_folder_full_of_trouble_trains_to_the_end(
+    tmp_path: Path, start: Callable[..., BaseProcess]
+) -> None:
     data, out = trouble(tmp_path / "trouble"), tmp_path / "run"
     file = tmp_path / "recipe.toml"
     save_recipe(recipe(), file)
-    process = command(data, "-o", out, "--recipe", file, "--json")
-    stdout, stderr = process.communicate(timeout=200)
-    assert process.returncode == 0, stderr
-    assert json.loads(stdout)["images_seen"] == 80
+    code, told, error = Command(start, tmp_path / "told", data, "-o", out, "--recipe", file).end()
+    assert code == 0 and not told, error
     report = (out / "data-report.txt").read_text("utf-8")
     assert "3 of 10 pictures cannot be read and are replaced" in report
     for name, reason in {
@@ -117,5 +114,6 @@ def test_a_folder_full_of_trouble_trains_to_the_end(tmp_path: Path) -> None:
     }.items():
         (line,) = [line for line in report.splitlines() if name in line]
         assert reason in line
+        assert name in error, "it is said while training, too"
     model = sfumato.load(out)
     assert model.generate("жёлтый квадрат")[0].size == (16, 16)

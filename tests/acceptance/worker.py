@@ -6,6 +6,7 @@ import json
 import math
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tiny import recipe, same_bits
 from torch import Tensor, nn
 
 from sfumato.data.order import indices
+from sfumato.interfaces.cli.app import main
 from sfumato.training.journal import Journal
 from sfumato.training.recipe import changed
 from sfumato.training.run import Run
@@ -54,6 +56,16 @@ def train(
             }
             lines.write(json.dumps(told) + "\n")
             lines.flush()
+
+
+def command(words: list[str], told: Path) -> None:
+    """`sfumato` with these words, as a shell starts it; what it prints goes to two files."""
+    os.environ["SFUMATO_LANG"] = "en"
+    for number, suffix in ((1, ".out"), (2, ".err")):
+        file = os.open(told.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, number)
+    sys.argv = ["sfumato", *words]
+    main()
 
 
 def join(rank: int, world: int, port: int) -> None:

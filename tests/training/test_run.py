@@ -212,7 +212,8 @@ def idx(folder: Path, count: int = 12) -> Path:
 
 
 def test_idx_files_make_a_model_of_classes(tmp_path: Path) -> None:
-    asked = changed(recipe(), data={"resolution": None}, training={"images": 24})
+    training = {"images": 96, "learning_rate": 5e-3}  # so that classes begin to matter
+    asked = changed(recipe(), data={"resolution": None}, training=training)
     run = trained(idx(tmp_path / "idx"), tmp_path / "run", asked)
     assert (run.recipe.data.channels, run.recipe.data.resolution) == (1, 12)
     assert run.recipe.conditioning.kind == "labels"
