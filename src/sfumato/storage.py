@@ -264,6 +264,7 @@ def _card_text(model: TextToImage) -> str:
         "",
         "```python",
         "import sfumato",
+        "",
         'model = sfumato.load("this folder")',
         'model.generate("...", seed=7)[0].save("picture.png")',
         "```",
