@@ -378,3 +378,12 @@ def test_the_package_brings_a_model_or_says_that_it_lacks_one() -> None:
         assert "There is no model in" in str(error)
     else:
         assert found.size == 64 and found.channels == 4
+
+
+def test_a_recipe_that_asks_for_more_memory_than_there_is(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text("utf-8"))
+    config["recipe"]["network"].update(width=4 * 10**9, heads=10**9)
+    (copy / "config.json").write_text(json.dumps(config))
+    restate(copy)
+    with pytest.raises(SfumatoError, match="recipe in .* cannot be followed"):
+        sfumato.load(copy)

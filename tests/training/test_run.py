@@ -399,6 +399,24 @@ def test_minutes_lead_to_about_that_time(data: Path, tmp_path: Path, latents: bo
         assert steps_of(trained(data, tmp_path / "run", resume=True)) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="raises POSIX signals")
+def test_once_settled_a_run_of_minutes_resumes_as_one_of_images(
+    data: Path, tmp_path: Path, quick_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the machine is then: the schedule must not change behind the learning rate."""
+    out = tmp_path / "run"
+    run = Run(data, out, recipe=recipe(training={"images": None, "minutes": 0.03}))
+    for _ in run.steps():
+        if run.recipe.training.images is not None and not run.interrupted:
+            signal.raise_signal(signal.SIGINT)
+    assert run.interrupted
+    planned = load_recipe(out / "recipe.toml").training.images
+    monkeypatch.setattr(module, "Clock", lambda *_: pytest.fail("no clock counts any more"))
+    rest = steps_of(trained(data, out, resume=True))
+    assert rest[-1].images_seen == rest[0].total == planned
+    assert len(rest) > 1
+
+
 def test_images_and_minutes_both_limit(data: Path, tmp_path: Path, quick_probe: None) -> None:
     few = trained(data, tmp_path / "few", recipe(), training={"images": 200, "minutes": 60.0})
     assert steps_of(few)[-1].images_seen == 200

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -507,3 +508,12 @@ def test_scoring_and_saving_change_no_later_step(tmp_path: Path) -> None:
     for _ in busy.steps():
         busy.save(float(busy.score(range(100, 110))[0].mean()))
     assert same_bits(everything(quiet), everything(busy))
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three = SimpleNamespace(num_processes=3, process_index=0)
+    monkeypatch.setattr(module, "accelerator_for", lambda *_: three)
+    with pytest.raises(SfumatoError, match="batch of 4 cannot be shared evenly by 3 processes"):
+        Trainer(line(), settings(), tmp_path, total=4)
