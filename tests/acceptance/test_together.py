@@ -32,9 +32,7 @@ def diary(path: Path) -> list[dict[str, Any]]:
         pytest.param(ADAMW, 2e-5, id="adamw"),
         pytest.param(PARTS, 2e-5, id="micro-batches"),
         pytest.param(LATENTS, 1e-3, id="latents"),
-        # Muon orthogonalises in bfloat16: where a gradient has no direction, rounding gives
-        # it one, and a step of 2e-4 may go another way
-        pytest.param(MUON, 2e-3, id="muon"),
+        pytest.param(MUON, 2e-5, id="muon"),
     ],
 )
 def test_half_the_batch_each_is_the_same_training(

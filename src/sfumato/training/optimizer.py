@@ -16,18 +16,20 @@ from torch import Tensor, nn
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
+def orthogonalized(
+    matrices: Tensor, iterations: int = 5, dtype: torch.dtype = torch.bfloat16
+) -> Tensor:
     """The polar factor U V^T of each matrix (N, m, n), approximately, by Newton-Schulz.
 
     Five steps of a quintic whose coefficients bring every singular value above about a
     hundredth of the matrix's norm into about [0.7, 1.2], which is all that an update needs;
-    smaller ones grow but stay below.  In bfloat16.
+    smaller ones grow but stay below.  Computed in ``dtype``.
     """
     a, b, c = _QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    x = x.bfloat16()
+    x = x.to(dtype)
     for _ in range(iterations):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
@@ -42,6 +44,8 @@ class Optimizer(torch.optim.Optimizer):
         learning_rate: set anew before every step by the trainer.
         betas, eps: of AdamW (Loshchilov & Hutter, 1711.05101).
         momentum: of Muon, Nesterov's form.
+        dtype: of Muon's matrix products.  A full-precision run takes float32: where a gradient
+            lacks directions, rounding would choose them, differently on every machine.
     """
 
     def __init__(
@@ -51,7 +55,9 @@ class Optimizer(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.95),
         eps: float = 1e-8,
         momentum: float = 0.95,
+        dtype: torch.dtype = torch.bfloat16,
     ) -> None:
+        self._dtype = dtype
         super().__init__(
             groups,
             {
@@ -90,7 +96,8 @@ class Optimizer(torch.optim.Optimizer):
                 updates.append(nesterov.reshape(rows, columns))
             # 0.2 sqrt(longer side) gives the root-mean-square size of an AdamW update
             rate = group["lr"] * 0.2 * max(rows, columns) ** 0.5
-            for p, update in zip(members, orthogonalized(torch.stack(updates)), strict=True):
+            turned = orthogonalized(torch.stack(updates), dtype=self._dtype)
+            for p, update in zip(members, turned, strict=True):
                 p.mul_(1 - group["lr"] * group["weight_decay"])
                 p.sub_(update.reshape(p.shape), alpha=rate)
 

@@ -108,6 +108,7 @@ class Trainer:
             parameter_groups(objective.module, settings.optimizer, settings.weight_decay),
             settings.learning_rate,
             settings.betas,
+            dtype=torch.float32 if settings.precision == "fp32" else torch.bfloat16,
         )
         self.average = Average(
             objective.module.to(self.accelerator.device), settings.ema_half_life_images
