@@ -14,11 +14,14 @@ from torch import Tensor
 from sfumato.architecture import build_denoiser, latent_shape
 from sfumato.conditioning.condition import Condition
 from sfumato.conditioning.prompted import Prompted
+from sfumato.device import pick_device
 from sfumato.diffusion import SAMPLERS, Denoises, Guided, State, Step, grid, sample, start
 from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.pictures.tensors import to_pictures
+from sfumato.storage import Parts, embedded_parts, read_parts, write_parts
 from sfumato.training.sections import Recipe
+from sfumato.training.unfinished import parts_of
 
 AT_ONCE = 16
 """Pictures sampled together: enough to keep a processor busy, few enough for its memory."""
@@ -33,9 +36,18 @@ def load(path: str | Path | None = None, device: str = "auto") -> TextToImage:
     Raises:
         SfumatoError: if there is no intact model.
     """
-    from sfumato.storage import read_model
+    where = pick_device(device)
+    parts = _parts(path)
+    return TextToImage(parts.recipe, parts.prompted, parts.autoencoder, parts.card, where)
 
-    return read_model(path, device)
+
+def _parts(path: str | Path | None) -> Parts:
+    if path is None:
+        return embedded_parts()
+    folder = Path(path)
+    if (folder / "model" / "config.json").is_file():
+        return read_parts(folder / "model")  # a training run keeps its finished model there
+    return parts_of(folder) if (folder / "recipe.toml").is_file() else read_parts(folder)
 
 
 @dataclass(frozen=True)
@@ -164,9 +176,8 @@ class TextToImage:
 
     def save(self, folder: str | Path, half: bool = True) -> Path:
         """Write the model as a folder (see `storage`); ``half`` keeps 16 bits a number."""
-        from sfumato.storage import write_model
-
-        return write_model(self, Path(folder), half)
+        parts = Parts(self.recipe, self.prompted, self.autoencoder, self.card)
+        return write_parts(parts, Path(folder), half)
 
     def wish(
         self,

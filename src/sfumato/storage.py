@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ from torch import Tensor, nn
 
 from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.conditioning.labels import Labels
+from sfumato.conditioning.prompted import Prompted
 from sfumato.conditioning.text_transformer import TextTransformer
-from sfumato.device import pick_device
 from sfumato.errors import SfumatoError
-from sfumato.model import TextToImage
+from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training.files import cause, flush_folder, replace, write_bytes
 from sfumato.training.recipe import recipe_of, resolve
 from sfumato.training.sections import Recipe
@@ -43,23 +44,35 @@ EMBEDDED = "resources/model"
 MANIFEST = "manifest.json"
 
 
-def read_model(path: str | Path | None, device: str = "auto") -> TextToImage:
-    """See `sfumato.load`."""
-    if path is None:
-        with as_file(files("sfumato").joinpath(EMBEDDED)) as folder:
-            return _read(folder, device)
-    folder = Path(path)
-    if (folder / "model" / "config.json").is_file():
-        folder = folder / "model"  # a training run keeps its finished model there
-    elif (folder / "recipe.toml").is_file():
-        from sfumato.training.unfinished import model_of
+@dataclass(frozen=True)
+class Parts:
+    """What a model consists of.
 
-        return model_of(folder, device)
-    return _read(folder, device)
+    Attributes:
+        recipe: resolved.
+        prompted: network and text encoder.
+        autoencoder: of a latent model.
+        card: name, licence, data, what its training reached (JSON).
+    """
+
+    recipe: Recipe
+    prompted: Prompted
+    autoencoder: Autoencoder | None = None
+    card: dict[str, Any] = field(default_factory=dict)
 
 
-def _read(folder: Path, device: str) -> TextToImage:
-    where = pick_device(device)
+def embedded_parts() -> Parts:
+    """The model inside the package."""
+    with as_file(files("sfumato").joinpath(EMBEDDED)) as folder:
+        return read_parts(folder)
+
+
+def read_parts(folder: Path) -> Parts:
+    """The parts in a model's folder, every file checked.
+
+    Raises:
+        SfumatoError: if there is no intact model.
+    """
     contents = verified(folder)
     config = _json(contents["config.json"], folder)
     if config.get("format") != FORMAT:
@@ -76,7 +89,7 @@ def _read(folder: Path, device: str) -> TextToImage:
         _fill(autoencoder, contents["autoencoder.safetensors"], folder)
     _fill(prompted, contents["model.safetensors"], folder)
     card = _json(contents.get("card.json", b"{}"), folder)
-    return TextToImage(recipe, prompted, autoencoder, card, where)
+    return Parts(recipe, prompted, autoencoder, card)
 
 
 def _recipe(config: dict[str, Any], folder: Path) -> Recipe:
@@ -160,7 +173,7 @@ def _fill(module: nn.Module, content: bytes, folder: Path) -> None:
         ) from error
 
 
-def write_model(model: TextToImage, folder: Path, half: bool = True) -> Path:
+def write_parts(model: Parts, folder: Path, half: bool = True) -> Path:
     """Write the folder whole or not at all, replacing an older model of ours there.
 
     Raises:
@@ -254,12 +267,13 @@ def _pretty(value: object) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).encode()
 
 
-def _card_text(model: TextToImage) -> str:
+def _card_text(model: Parts) -> str:
     card, recipe = model.card, model.recipe
+    side = recipe.data.resolution
     lines = [
         f"# {card.get('name', 'A Sfumato model')}",
         "",
-        f"A text-to-image diffusion model of {model.size}x{model.size} pictures, "
+        f"A text-to-image diffusion model of {side}x{side} pictures, "
         f"{recipe.network.name} ({recipe.network.size}), made with Sfumato.",
         "",
         "```python",

@@ -10,15 +10,14 @@ from torch import Tensor, nn
 
 from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.data import open_source
-from sfumato.device import pick_device
 from sfumato.errors import SfumatoError
-from sfumato.model import TextToImage
+from sfumato.storage import Parts
 from sfumato.training import checkpoint
 from sfumato.training.recipe import load_recipe
 
 
-def model_of(run: Path, device: str = "auto") -> TextToImage:
-    """The averaged weights of the run's newest intact checkpoint, as a model.
+def parts_of(run: Path) -> Parts:
+    """The averaged weights of the run's newest intact checkpoint, as the parts of a model.
 
     Raises:
         SfumatoError: if the run has not come as far as a checkpoint of its network.
@@ -52,7 +51,7 @@ def model_of(run: Path, device: str = "auto") -> TextToImage:
         "images seen": kept.state["images_seen"],
         "parameters": sum(p.numel() for p in prompted.parameters()),
     }
-    return TextToImage(recipe, prompted, autoencoder, card, pick_device(device))
+    return Parts(recipe, prompted, autoencoder, card)
 
 
 def _tokenizer(path: Path) -> Tokenizer:
