@@ -40,14 +40,10 @@ def build_autoencoder(recipe: Recipe) -> Autoencoder | None:
     if not recipe.latent.use:
         return None
     assert recipe.data.channels
-    if recipe.latent.factor != Autoencoder.FACTOR:
-        raise SfumatoError(
-            f"latent.factor = {recipe.latent.factor}, but the autoencoder has only "
-            f"{Autoencoder.FACTOR}. Leave it out."
-        )
     if recipe.latent.width % 2:
         raise SfumatoError(f"latent.width = {recipe.latent.width} is odd. Take an even number.")
-    return Autoencoder(recipe.data.channels, recipe.latent.channels, recipe.latent.width)
+    latent = recipe.latent
+    return Autoencoder(recipe.data.channels, latent.channels, latent.width, latent.factor)
 
 
 def latent_shape(recipe: Recipe) -> tuple[int, int, int]:
@@ -55,7 +51,7 @@ def latent_shape(recipe: Recipe) -> tuple[int, int, int]:
     assert recipe.data.channels and recipe.data.resolution
     if not recipe.latent.use:
         return recipe.data.channels, recipe.data.resolution, recipe.data.resolution
-    side = recipe.data.resolution // Autoencoder.FACTOR
+    side = recipe.data.resolution // recipe.latent.factor
     return recipe.latent.channels, side, side
 
 
@@ -67,8 +63,7 @@ def build_prompted(recipe: Recipe, vocabulary: Vocabulary) -> Prompted:
     """
     width = recipe.network.width
     assert width
-    unet = recipe.network.name == "patch-unet"
-    multiple = 4 if not unet else 8 if width <= 64 else 64
+    multiple = 8 if recipe.network.name == "patch-unet" else 4
     if width % multiple:
         below = width // multiple * multiple
         raise SfumatoError(
@@ -99,7 +94,13 @@ def _build_network(recipe: Recipe, condition_width: int) -> nn.Module:
         from sfumato.networks.patch_unet import PatchUNet
 
         return PatchUNet(
-            channels, side, network.patch, network.width, network.depth, condition_width
+            channels,
+            side,
+            network.patch,
+            network.width,
+            network.depth,
+            condition_width,
+            network.heads,
         )
     return PatchTransformer(
         channels,

@@ -10,20 +10,21 @@ from sfumato.networks.autoencoder import Autoencoder, ResidualBlock, reconstruct
 
 @pytest.fixture
 def make():
-    def build(channels=4, latent_channels=6, width=16):
+    def build(channels=4, latent_channels=6, width=16, factor=8):
         torch.manual_seed(0)
-        return Autoencoder(channels, latent_channels, width)
+        return Autoencoder(channels, latent_channels, width, factor)
 
     return build
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (64, 64), (24, 40)])
-def test_shapes(make, normals, channels, height, width):
-    autoencoder = make(channels)
+@pytest.mark.parametrize("factor", [4, 8])
+def test_shapes(make, normals, channels, height, width, factor):
+    autoencoder = make(channels, factor=factor)
     pictures = normals(0, 2, channels, height, width)
     latents = autoencoder.encode(pictures)
-    assert latents.shape == (2, 6, height // 8, width // 8)
+    assert latents.shape == (2, 6, height // factor, width // factor)
     assert latents.dtype == torch.float32
     assert autoencoder.decode(latents).shape == pictures.shape
 

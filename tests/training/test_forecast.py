@@ -217,3 +217,10 @@ def test_a_device_without_bf16_is_off(monkeypatch: Any) -> None:
     monkeypatch.setattr(torch, "matmul", refuse)
     pays, why = bf16_pays()
     assert not pays and "not implemented for 'BFloat16')" in why
+
+
+def test_forecast_and_grade_speak_russian(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SFUMATO_LANG", "ru")
+    said = Forecast(125.0, 1_500_000, 10, 50.0)
+    assert said.sentence == "2 мин 5 с при 50 картинок/с, до 1.5 МБ памяти и 10 Б на диске."
+    assert "(+0% к прогнозу)" in said.grade(said).sentence

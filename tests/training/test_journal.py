@@ -184,3 +184,16 @@ def test_a_missing_tensorboard_is_said_in_a_sentence(
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(SfumatoError, match=r"not installed\. Install it: pip install"):
         Journal(tmp_path, 4, tensorboard=True)
+
+
+def test_the_bank_is_kept_by_bands_and_taken_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, every=1000)
+    loss, t = torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0.1, 0.2, 0.9])
+    journal.bank(8, loss, t, initial=0.25)
+    journal.bank(16, loss * 2, t, initial=0.0)
+    assert [json.loads(line) for line in journal.bank_path.read_text("utf-8").splitlines()] == [
+        {"images": 8, "loss": 3.0, "bands": [2.0, None, None, 5.0], "initial": 0.25},
+        {"images": 16, "loss": 6.0, "bands": [4.0, None, None, 10.0], "initial": 0.0},
+    ]
+    Journal(tmp_path, every=1000, images_seen=8)
+    assert len(journal.bank_path.read_text("utf-8").splitlines()) == 1

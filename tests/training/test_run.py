@@ -64,8 +64,8 @@ def steps_of(run: Run) -> list[TrainStep]:
 def test_a_run_leaves_all_that_a_person_needs(finished: Run) -> None:
     out = finished.folder
     assert {path.name for path in out.iterdir()} == {
-        "best.json", "data-report.txt", "data.json", "images-000000080", "latest.json",
-        "log.jsonl", "loss.png", "model", "recipe.toml", "samples", "tokenizer.json",
+        "bank.jsonl", "best.json", "data-report.txt", "data.json", "images-000000080",
+        "latest.json", "log.jsonl", "loss.png", "model", "recipe.toml", "samples", "tokenizer.json",
     }  # fmt: skip
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["images"] for line in log] == [16, 32, 48, 64, 80]
@@ -356,7 +356,7 @@ def test_the_forecast_is_made_and_graded(data: Path, tmp_path: Path, quick_probe
     run = trained(data, tmp_path / "run", asked)
     assert run.forecast is not None and run.grade is not None
     said = [note for step in steps_of(run) for note in step.notes]
-    assert [note for note in said if note.startswith("Forecast for the diffusion: ")]
+    assert [note for note in said if note.startswith("Forecast, Diffusion: ")]
     truth = run.grade.truth
     disk = sum(p.stat().st_size for p in run.folder.rglob("*") if p.is_file())
     assert truth.disk_bytes == disk
@@ -444,3 +444,32 @@ def test_the_best_checkpoint_is_marked_and_two_are_kept(data: Path, tmp_path: Pa
     scores = json.loads((out / "best.json").read_text())["score"]
     found = checkpoint.load_latest(out)
     assert found is not None and found.state["best_score"] == scores
+
+
+def test_the_bank_is_written_beside_the_log(finished: Run) -> None:
+    lines = [json.loads(line) for line in (finished.folder / "bank.jsonl").read_text().splitlines()]
+    best = json.loads((finished.folder / "best.json").read_text())
+    assert min(line["loss"] for line in lines) == best["score"]
+    assert all(0 <= line["initial"] < 1 for line in lines)
+
+
+def test_the_forecast_of_the_disk_counts_latents_and_model(data: Path, tmp_path: Path) -> None:
+    from sfumato.training.finish import kept_besides
+
+    asked = trained(data, tmp_path / "run").recipe
+    plain = kept_besides(asked, tmp_path / "run", pictures=10, numbers=1000)
+    assert plain == 2000
+    latent = changed(asked, data={"resolution": 64}, latent={"use": True, "channels": 16})
+    # 8 x 8 x 16 float32 numbers a picture
+    assert kept_besides(latent, tmp_path, pictures=10, numbers=1000) == 2000 + 10 * 4 * 1024
+
+
+def test_whoever_asks_to_stop_is_answered_before_the_saving(data: Path, tmp_path: Path) -> None:
+    run = Run(data, tmp_path / "run", recipe=recipe())
+    heard: list[list[Path]] = []
+    run.on_stop = lambda: heard.append(list(run.folder.glob("images-*")))
+    steps = run.steps()
+    next(steps)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert list(steps) == []
+    assert heard == [[]] and list(run.folder.glob("images-*"))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -517,3 +518,20 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(
     monkeypatch.setattr(module, "accelerator_for", lambda *_: three)
     with pytest.raises(SfumatoError, match="batch of 4 cannot be shared evenly by 3 processes"):
         Trainer(line(), settings(), tmp_path, total=4)
+
+
+def test_a_kill_before_the_mark_marks_the_best_on_resuming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(line(), settings(keep=2), tmp_path, total=100)
+    steps = trainer.steps()
+    next(steps)
+    trainer.save(3.0)
+    next(steps)
+    monkeypatch.setattr(checkpoint, "mark_best", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.save(1.0)
+    monkeypatch.undo()
+    assert checkpoint.best(tmp_path) == tmp_path / "images-000000004"
+    Trainer(line(), settings(keep=2), tmp_path, total=100, resume=True)
+    assert checkpoint.best(tmp_path) == tmp_path / "images-000000008"

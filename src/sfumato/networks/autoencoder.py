@@ -1,4 +1,4 @@
-"""A small autoencoder: pictures to latents of side / 8 and back, for latent diffusion.
+"""A small autoencoder: pictures to latents of side / 8 (or / 4) and back, for latent diffusion.
 
 Residual convolutions without norms (a norm over the picture would wash out its colours), with
 pixel-unshuffle and pixel-shuffle instead of strided convolutions, so all work happens at a
@@ -28,27 +28,29 @@ class ResidualBlock(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """encode (B, C, H, W) -> (B, Z, H / 8, W / 8) of unit variance; decode back.
+    """encode (B, C, H, W) -> (B, Z, H / factor, W / factor) of unit variance; decode back.
 
     Args:
         channels: C, 1, 3 or 4.
         latent_channels: Z.
         width: of the convolutions at a quarter of the side.
+        factor: 8 or 4, side of the pictures / side of the latents.
     """
 
-    FACTOR = 8
-
-    def __init__(self, channels: int, latent_channels: int = 16, width: int = 128) -> None:
+    def __init__(
+        self, channels: int, latent_channels: int = 16, width: int = 128, factor: int = 8
+    ) -> None:
         super().__init__()
-        self.channels, self.latent_channels = channels, latent_channels
+        self.channels, self.latent_channels, self.factor = channels, latent_channels, factor
+        last = factor // 4  # what is left to shrink at a quarter of the side: 2, or nothing
         narrow, deep = 3 * width // 4, 5 * width // 4
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4),
             nn.Conv2d(16 * channels, narrow, 3, padding=1),
             ResidualBlock(narrow),
             ResidualBlock(narrow),
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(4 * narrow, width, 1),
+            nn.PixelUnshuffle(last),
+            nn.Conv2d(last**2 * narrow, width, 1),
             ResidualBlock(width),
             nn.SiLU(),
             nn.Conv2d(width, latent_channels, 1),
@@ -57,8 +59,8 @@ class Autoencoder(nn.Module):
             nn.Conv2d(latent_channels, deep, 3, padding=1),
             ResidualBlock(deep),
             ResidualBlock(deep),
-            nn.Conv2d(deep, 4 * width, 1),
-            nn.PixelShuffle(2),
+            nn.Conv2d(deep, last**2 * width, 1),
+            nn.PixelShuffle(last),
             ResidualBlock(width),
             ResidualBlock(width),
             nn.Conv2d(width, 2 * width, 1),
@@ -80,13 +82,15 @@ class Autoencoder(nn.Module):
         return self.decode(latents + disturbance), latents
 
     def encode(self, pictures: Tensor) -> Tensor:
-        """Normalised latents (B, Z, H / 8, W / 8) of pictures (B, C, H, W) in [-1, 1].
+        """Normalised latents (B, Z, h, w) of pictures (B, C, factor * h, factor * w) in [-1, 1].
 
         Raises:
-            ValueError: if H or W is no multiple of 8.
+            ValueError: if H or W is no multiple of the factor.
         """
-        if pictures.shape[-1] % self.FACTOR or pictures.shape[-2] % self.FACTOR:
-            raise ValueError(f"sides must be multiples of 8, not {tuple(pictures.shape[-2:])}")
+        if pictures.shape[-1] % self.factor or pictures.shape[-2] % self.factor:
+            raise ValueError(
+                f"sides must be multiples of {self.factor}, not {tuple(pictures.shape[-2:])}"
+            )
         raw = self.encoder(pictures).float()
         return (raw - self.mean[:, None, None]) / self.std[:, None, None]
 

@@ -23,6 +23,7 @@ BANDS = ("t < 0.25", "0.25 – 0.5", "0.5 – 0.75", "t > 0.75")
 
 # one hue from light to dark: the bands have an order, so their colours have one too
 _BAND_COLOURS = ("#7fc8c2", "#3f9fb5", "#2f6f9f", "#2a3f73")
+_BANK = "averaged weights, same pictures and noise each time"
 _LOSS, _RATE, _INK, _GRID = "#c8503c", "#8a6fb0", "#33363d", "#e3e4e8"
 
 
@@ -36,10 +37,13 @@ class Log:
     learning_rate: list[float] = field(default_factory=list)
     grad_norm: list[float] = field(default_factory=list)
     images_per_second: list[float] = field(default_factory=list)
+    bank: Log | None = None  # images, loss and bands of the averaged weights on the fixed bank
 
 
 def read_log(path: Path) -> Log:
-    """Read `log.jsonl`; a torn last line, as a killed run leaves it, is passed over.
+    """Read `log.jsonl`, with `bank.jsonl` beside it where there is one.
+
+    A torn last line, as a killed run leaves it, is passed over.
 
     After a resume some numbers of images may stand there twice: the later line counts.
 
@@ -52,6 +56,14 @@ def read_log(path: Path) -> Log:
         raise SfumatoError(
             f"{path} cannot be read ({error.strerror}): name a run folder that has a log.jsonl."
         ) from error
+    log = _columns(_rows(text))
+    bank = path.with_name("bank.jsonl")
+    if bank.is_file():
+        log.bank = _columns(_rows(bank.read_text("utf-8", errors="replace")))
+    return log
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for line in text.splitlines():
         try:
@@ -62,6 +74,10 @@ def read_log(path: Path) -> Log:
             while rows and rows[-1]["images"] >= row["images"]:
                 rows.pop()
             rows.append(row)
+    return rows
+
+
+def _columns(rows: list[dict[str, Any]]) -> Log:
     log = Log()
     for row in rows:
         log.images.append(row["images"])
@@ -157,6 +173,9 @@ def _draw_loss(axes: Axes, images: np.ndarray, log: Log, width: float) -> None:
     axes.plot(images, log.loss, color=_LOSS, alpha=0.22, linewidth=0.8)
     axes.plot(images, curve, color=_LOSS, linewidth=1.8)
     axes.set_title(f"Loss, now {curve[-1]:.4g}")
+    if log.bank:
+        axes.plot(log.bank.images, log.bank.loss, ".-", color=_INK, linewidth=0.8, label=_BANK)
+        axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
     _frame(axes, [log.loss, curve])
 
 
@@ -165,6 +184,9 @@ def _draw_bands(axes: Axes, images: np.ndarray, log: Log, width: float) -> None:
     for curve, name, colour in zip(curves, BANDS, _BAND_COLOURS, strict=True):
         if np.isfinite(curve).any():
             axes.plot(images, curve, color=colour, linewidth=1.6, label=name)
+    for i, colour in enumerate(_BAND_COLOURS if log.bank else ()):
+        assert log.bank
+        axes.plot(log.bank.images, [row[i] for row in log.bank.bands], ".", color=colour)
     axes.set_title("Loss by time (0 = picture, 1 = noise)")
     _frame(axes, curves)
     if axes.get_legend_handles_labels()[0]:

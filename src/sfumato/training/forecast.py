@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sfumato.locale import translate
 from sfumato.training.machine import bf16_pays, peak_memory, threads_allowed
 from sfumato.training.units import human_bytes, human_time
 
@@ -27,10 +28,12 @@ class Forecast:
     @property
     def sentence(self) -> str:
         """For people: '24 min at 74 images/s, up to 0.9 GB of memory and 310 MB of disk.'"""
-        return (
-            f"{human_time(self.seconds)} at {_rate(self.images_per_second)} images/s, "
-            f"up to {human_bytes(self.memory_bytes)} of memory "
-            f"and {human_bytes(self.disk_bytes)} of disk."
+        return translate(
+            "forecast.sentence",
+            time=_time(self.seconds),
+            rate=_rate(self.images_per_second),
+            memory=_bytes(self.memory_bytes),
+            disk=_bytes(self.disk_bytes),
         )
 
     def grade(self, truth: Forecast) -> Grade:
@@ -57,11 +60,16 @@ class Grade:
     def sentence(self) -> str:
         """For people: each quantity as it was, and how far from the forecast."""
         said, ratios = self.truth, self.ratios
-        return (
-            f"It took {human_time(said.seconds)} ({_off(ratios['seconds'])} against the forecast) "
-            f"at {_rate(said.images_per_second)} images/s ({_off(ratios['images_per_second'])}), "
-            f"{human_bytes(said.memory_bytes)} of memory ({_off(ratios['memory_bytes'])}) "
-            f"and {human_bytes(said.disk_bytes)} of disk ({_off(ratios['disk_bytes'])})."
+        return translate(
+            "forecast.grade",
+            time=_time(said.seconds),
+            time_off=_off(ratios["seconds"]),
+            rate=_rate(said.images_per_second),
+            rate_off=_off(ratios["images_per_second"]),
+            memory=_bytes(said.memory_bytes),
+            memory_off=_off(ratios["memory_bytes"]),
+            disk=_bytes(said.disk_bytes),
+            disk_off=_off(ratios["disk_bytes"]),
         )
 
 
@@ -103,7 +111,15 @@ def _ratio(truth: float, said: float) -> float:
 
 
 def _off(ratio: float) -> str:
-    return "not forecast" if ratio != ratio else f"{ratio - 1:+.0%}"
+    return translate("forecast.none") if ratio != ratio else f"{ratio - 1:+.0%}"
+
+
+def _time(seconds: float) -> str:
+    return human_time(seconds, translate("unit.time"))
+
+
+def _bytes(size: float) -> str:
+    return human_bytes(size, translate("unit.bytes"))
 
 
 def _rate(rate: float) -> str:

@@ -1,4 +1,4 @@
-"""What a run leaves for people: log.jsonl, loss.png, sheets of samples, TensorBoard."""
+"""What a run leaves for people: log.jsonl, bank.jsonl, loss.png, samples, TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from sfumato.pictures.files import write_whole
 from sfumato.training import files
@@ -25,7 +26,7 @@ class Journal:
     """Listens to the steps of one phase and writes them down.
 
     Args:
-        folder: of the run; log.jsonl, loss.png and samples/ go there.
+        folder: of the run; log.jsonl, bank.jsonl, loss.png and samples/ go there.
         every: images between two lines of the log.
         images_seen: where a resumed run stands; later lines of the log are taken back.
         tensorboard: also write events, if TensorBoard is installed.
@@ -35,7 +36,7 @@ class Journal:
         self, folder: Path, every: int, images_seen: int = 0, tensorboard: bool = False
     ) -> None:
         self.folder, self.every = folder, every
-        self.path = folder / "log.jsonl"
+        self.path, self.bank_path = folder / "log.jsonl", folder / "bank.jsonl"
         folder.mkdir(parents=True, exist_ok=True)  # the first checkpoint comes later
         for place in (folder, folder / "samples"):
             for torn in place.glob(".*.part"):  # a kill came while it was written
@@ -44,7 +45,8 @@ class Journal:
         self._news = False
         self._started = time.monotonic()
         self._sampling_seconds = 0.0
-        self._take_back(images_seen)
+        for path in (self.path, self.bank_path):
+            _take_back(path, images_seen)
         self._board = _board(folder, images_seen) if tensorboard else None
 
     def heard(self, step: TrainStep) -> None:
@@ -53,6 +55,17 @@ class Journal:
         batch = len(step.loss)
         if step.images_seen // self.every > (step.images_seen - batch) // self.every:
             self._write()
+
+    def bank(self, images_seen: int, loss: Tensor, t: Tensor, initial: float) -> None:
+        """Keep what the averaged weights lose on the fixed bank: comparable between all lines.
+
+        Args:
+            loss, t: of every sample of the bank (B,).
+            initial: share of the initial weights that is still in the average.
+        """
+        mean, *bands = _means(loss, t)
+        line = {"images": images_seen, "loss": mean, "bands": bands, "initial": initial}
+        _append(self.bank_path, line)
 
     def sheet(
         self, images_seen: int, draw: Callable[[], Image.Image], always: bool = False
@@ -88,8 +101,7 @@ class Journal:
     def _write(self) -> None:
         line = self._line()
         self._window = []
-        with self.path.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line, allow_nan=False) + "\n")
+        _append(self.path, line)
         self._news = True
         if self._board is not None:
             for name in ("loss", "learning_rate", "grad_norm", "images_per_second"):
@@ -98,10 +110,7 @@ class Journal:
 
     def _line(self) -> dict[str, Any]:
         loss = torch.cat([step.loss for step in self._window])
-        t = torch.cat([step.t for step in self._window]).double()
-        band = (t * BANDS).long().clamp(max=BANDS - 1)
-        means = (loss.mean(), *(loss[band == b].mean() for b in range(BANDS)))
-        mean, *bands = (_finite(float(value)) for value in means)
+        mean, *bands = _means(loss, torch.cat([step.t for step in self._window]))
         norms = [step.grad_norm for step in self._window if math.isfinite(step.grad_norm)]
         last = self._window[-1]
         return {
@@ -113,17 +122,31 @@ class Journal:
             "images_per_second": last.images_per_second,
         }
 
-    def _take_back(self, images_seen: int) -> None:
-        if not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text("utf-8").splitlines():
-            try:
-                if json.loads(line)["images"] <= images_seen:
-                    kept.append(line)
-            except (ValueError, KeyError, TypeError):
-                continue  # a line torn by a kill
-        files.replace_bytes(self.path, "".join(line + "\n" for line in kept).encode())
+
+def _means(loss: Tensor, t: Tensor) -> list[float | None]:
+    """The mean loss, and the mean in each band of time."""
+    band = (t.double() * BANDS).long().clamp(max=BANDS - 1)
+    means = (loss.mean(), *(loss[band == b].mean() for b in range(BANDS)))
+    return [_finite(float(value)) for value in means]
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as log:
+        log.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def _take_back(path: Path, images_seen: int) -> None:
+    """Forget what a run wrote after the checkpoint that it goes on from."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            if json.loads(line)["images"] <= images_seen:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):
+            continue  # a line torn by a kill
+    files.replace_bytes(path, "".join(line + "\n" for line in kept).encode())
 
 
 def _finite(value: float) -> float | None:

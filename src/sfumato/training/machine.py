@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from sfumato.locale import translate
+
 PROBE_SECONDS = 0.2
 PAYS_FROM = 1.3  # bf16 loses some accuracy, so it must be clearly faster
 
@@ -66,12 +68,12 @@ def bf16_pays(device: str = "cpu") -> tuple[bool, str]:
         fp32, bf16 = _race(products["fp32"], products["bf16"], wait)
     except (RuntimeError, AssertionError) as error:  # a build without that device asserts
         reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        return False, f"bf16 is off: it does not work here ({reason})."
-    times = f"a {size}^3 matrix product takes {bf16 * 1e3:.2g} ms in bf16, {fp32 * 1e3:.2g} in fp32"
+        return False, translate("machine.bf16_broken", reason=reason)
+    times = {"size": size, "bf16": f"{bf16 * 1e3:.2g}", "fp32": f"{fp32 * 1e3:.2g}"}
     ratio = fp32 / bf16
     if ratio >= PAYS_FROM:
-        return True, f"bf16 is on: {times}, so it is {ratio:.1f} times as fast."
-    return False, f"bf16 is off: {times}, which gains too little."
+        return True, translate("machine.bf16_on", **times, ratio=f"{ratio:.1f}")
+    return False, translate("machine.bf16_off", **times)
 
 
 def _race(

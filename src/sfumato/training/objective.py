@@ -127,8 +127,9 @@ class Reconstruction:
         device = next(self.module.parameters()).device
         positions = self.positions(samples)
         pictures = self.pictures(positions).to(device)
-        side = [pictures.shape[-2] // 8, pictures.shape[-1] // 8]
+        factor: int = self.module.factor  # type: ignore[assignment]
         channels: int = self.module.latent_channels  # type: ignore[assignment]
+        side = [pictures.shape[-2] // factor, pictures.shape[-1] // factor]
         eps = normal((channels, *side), samples, self.seed, "disturb").to(device)
         output, latents = model(pictures, self.noise * eps)
         price = self.price * latents.square().flatten(1).mean(1)

@@ -2,7 +2,7 @@
 
 ::
 
-    run/  recipe.toml  log.jsonl  loss.png  samples/  data-report.txt
+    run/  recipe.toml  log.jsonl  bank.jsonl  loss.png  samples/  data-report.txt
           autoencoder/   its checkpoints and log, for latent models
           tokenizer.json  latents.safetensors
           images-*/  latest.json  best.json      checkpoints
@@ -12,13 +12,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from sfumato.architecture import Vocabulary, build_autoencoder, build_denoiser, build_prompted
 from sfumato.conditioning.prompted import Prompted
@@ -26,8 +25,9 @@ from sfumato.data import open_source
 from sfumato.device import pick_device
 from sfumato.diffusion import DiffusionLoss
 from sfumato.diffusion.randomness import seed_of
-from sfumato.model import TextToImage
+from sfumato.locale import translate
 from sfumato.networks.autoencoder import Autoencoder
+from sfumato.training.finish import averaged, finished, kept_besides
 from sfumato.training.forecast import Forecast, Grade, forecast, peak_memory
 from sfumato.training.interrupt import stoppable
 from sfumato.training.journal import Journal
@@ -41,6 +41,7 @@ from sfumato.training.samples import copied, drawn, prompts_for
 from sfumato.training.sections import Recipe
 from sfumato.training.start import RECIPE, begin, recipe_for, same_data, settled
 from sfumato.training.trainer import Trainer, TrainStep
+from sfumato.training.units import phase_name
 
 PROBE_SECONDS = 8.0
 """After so long the rate is known: the forecast is made, minutes become images."""
@@ -48,6 +49,8 @@ AUTOENCODER_SHARE = 0.25
 """Of the minutes of a run that has no number of images."""
 BANK = 512
 """Samples of the fixed bank on which checkpoints are compared."""
+NOTEWORTHY = 0.05
+"""Share of the initial weights in the average from which a person should be told."""
 FAR = 1 << 40
 """Global indices from here on belong to the bank, never to training."""
 
@@ -83,6 +86,8 @@ class Run:
     Attributes:
         recipe: resolved.  forecast: after the probe.  grade: forecast against truth, at the end.
         interrupted: stopped by Ctrl-C before the end; everything is saved.
+        images_seen: by the network that is (or was last) in training.
+        on_stop: called when somebody has asked to stop, before the run is saved.
     """
 
     def __init__(
@@ -100,6 +105,8 @@ class Run:
         self.forecast: Forecast | None = None
         self.grade: Grade | None = None
         self.interrupted = False
+        self.images_seen = 0
+        self.on_stop: Callable[[], None] = lambda: None
         self._begin = time.monotonic()
         asked = recipe_for(self.folder, data, recipe, resume, sections)
         self._plans = not resume or asked.training.images is None
@@ -200,6 +207,7 @@ class Run:
         trainer.notes[:0] = self.notes
         self.notes = []
         self._since = time.monotonic(), trainer.images_seen
+        self.images_seen = trainer.images_seen
         self._foreseen, self._most = False, trainer.total
         probe = Probe(min(PROBE_SECONDS, 6 * (training.minutes or PROBE_SECONDS)))
         clock = self._clock(trainer)
@@ -210,6 +218,7 @@ class Run:
                 journal.heard(step)
                 if self._sheet_due(step, trainer):
                     self._draw(journal, trainer, autoencoder, vocabulary)
+            self.images_seen = step.images_seen
             yield step
             asked, rate, due = agreed(self.company, stop.asked, rate, trainer.due())
             if rate and clock:
@@ -218,6 +227,7 @@ class Run:
                 self._foresee(trainer, rate)
             if asked:
                 self.interrupted = True
+                self.on_stop()
                 break
             if due:
                 self._save(trainer, journal)
@@ -230,15 +240,19 @@ class Run:
                 self._draw(journal, trainer, autoencoder, vocabulary, last=True)
                 self._finish(trainer, vocabulary, autoencoder)
             elif vocabulary is None:
-                trainer.objective.module.load_state_dict(self._averaged(trainer))
+                trainer.objective.module.load_state_dict(averaged(trainer))
         if journal is not None:
             journal.close()
 
     def _save(self, trainer: Trainer, journal: Journal | None) -> None:
         if journal is None:  # the first process saves for all
             return
-        bank = range(FAR, FAR + min(BANK, trainer.batch * 4))
-        trainer.save(float(trainer.score(bank)[0].mean()))
+        loss, t = trainer.score(range(FAR, FAR + min(BANK, trainer.batch * 4)))
+        trainer.save(float(loss.mean()))
+        initial = trainer.average.coverage(trainer.images_seen, trainer.batch)
+        journal.bank(trainer.images_seen, loss, t, initial)
+        if initial > NOTEWORTHY and not self.interrupted:
+            trainer.notes.append(translate("train.initial", share=f"{initial:.0%}"))
         journal.draw()
 
     def _sheet_due(self, step: TrainStep, trainer: Trainer) -> bool:
@@ -279,9 +293,16 @@ class Run:
             peak_bytes=peak_memory(),
             checkpoint_bytes=4 * 4 * numbers,  # weights, EMA and two moments in float32
             keep=self.recipe.training.keep,
+            other_disk_bytes=kept_besides(self.recipe, self.folder, len(self.source), numbers),
             fixed_seconds=time.monotonic() - self._begin,
         )
-        trainer.notes.append(f"Forecast for the {trainer.phase}: {self.forecast.sentence}")
+        trainer.notes.append(
+            translate(
+                "forecast.phase",
+                phase=phase_name(trainer.phase),
+                forecast=self.forecast.sentence,
+            )
+        )
 
     def _draw(
         self,
@@ -308,18 +329,8 @@ class Run:
         self, trainer: Trainer, vocabulary: Vocabulary, autoencoder: Autoencoder | None
     ) -> None:
         """The averaged weights become the model; the forecast meets the truth."""
-        prompted = build_prompted(self.recipe, vocabulary)
-        prompted.load_state_dict(self._averaged(trainer))
-        card = {
-            "name": f"Sfumato {self.recipe.data.name} {self.recipe.network.size}",
-            "data": self.recipe.data.name,
-            "pictures": len(self.source),
-            "images seen": trainer.images_seen,
-            "parameters": sum(p.numel() for p in prompted.parameters()),
-        }
-        TextToImage(self.recipe, prompted, autoencoder, card, self.device).save(
-            self.folder / "model"
-        )
+        model = finished(self.recipe, trainer, vocabulary, autoencoder, len(self.source))
+        model.save(self.folder / "model")
         if self.forecast is not None:
             now, (began, before) = time.monotonic(), self._since
             truth = Forecast(
@@ -329,10 +340,3 @@ class Run:
                 (trainer.images_seen - before) / max(now - began, 1e-9),
             )
             self.grade = self.forecast.grade(truth)
-
-    @staticmethod
-    def _averaged(trainer: Trainer) -> dict[str, Tensor]:
-        """Buffers and averaged weights, as copies."""
-        module = trainer.objective.module
-        with trainer.average.applied(module):
-            return {name: tensor.clone() for name, tensor in module.state_dict().items()}

@@ -62,7 +62,7 @@ class Latent(Section):
     """The autoencoder before the network. ``auto`` uses it from 64x64 pixels on."""
 
     use: Literal["auto"] | bool = "auto"
-    factor: Literal[2, 4, 8, 16] = 8
+    factor: Literal[4, 8] = 8
     channels: Positive = 16
     width: Positive = 128
     images: Positive = 150_000
@@ -74,7 +74,7 @@ class Latent(Section):
 class Diffusion(Section):
     """The walk from data (t = 0) to noise (t = 1), what is predicted, and which t are trained."""
 
-    schedule: Literal["flow", "cosine", "linear"] = "flow"
+    schedule: Literal["flow", "cosine", "linear", "scaled-linear"] = "flow"
     target: Literal["x0", "eps", "v", "flow"] = "flow"
     times: Literal["uniform", "logit-normal"] = "logit-normal"
     time_mean: float = 0.0

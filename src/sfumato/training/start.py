@@ -12,6 +12,7 @@ from accelerate import PartialState
 
 from sfumato.data.example import Source
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 from sfumato.training import files
 from sfumato.training.machine import bf16_pays
 from sfumato.training.prepare import kind_of
@@ -109,7 +110,7 @@ def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Reci
         pays, why = bf16_pays(device)
         _, _, pays = agreed(company, False, 0.0, pays)  # measured, so it may differ
         precision = "bf16" if pays else "fp32"
-        notes.append(f"Training in {precision}: {why}")
+        notes.append(translate("train.precision", precision=precision, why=why))
     kind = kind_of(source) if recipe.conditioning.kind == "auto" else None
     recipe = resolve(
         changed(recipe, training={"precision": precision, "device": device}),

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 from sfumato.training import checkpoint
 from sfumato.training.ema import Average
 from sfumato.training.objective import Objective
@@ -199,15 +200,15 @@ class Trainer:
         if scaler is not None and bool(loss.isfinite().all()) and scaler.get_scale() >= 1:
             return  # fp16 feels its way to a loss scale by overflowing
         self.bad_steps += 1
-        note = f"At image {self.images_seen} loss or gradient was not finite; the step was skipped."
+        note = translate("train.bad_step", images=self.images_seen)
         if self.bad_steps >= BAD_STEPS:
             self.bad_steps = 0
             self.rate_scale /= 2
-            note += f" The learning rate is now {self.rate_scale:g} of the recipe's."
+            note += " " + translate("train.slower", scale=f"{self.rate_scale:g}")
             kept = checkpoint.load_latest(self.folder)
             if kept is not None:
                 self._restore_weights(kept)
-                note += f" Weights return to {kept.path.name}."
+                note += " " + translate("train.returned", checkpoint=kept.path.name)
         self.notes.append(note)
 
     def score(self, samples: range) -> tuple[Tensor, Tensor]:
@@ -249,6 +250,7 @@ class Trainer:
             "rate_scale": self.rate_scale,
             "bad_steps": self.bad_steps,
             "best_score": None if math.isinf(self.best_score) else self.best_score,
+            "best": best,
             "batch_size": self.batch,
             "seed": self.settings.seed,
             "optimizer": structure,
@@ -284,7 +286,10 @@ class Trainer:
             self.accelerator.scaler.load_state_dict(kept.state["scaler"])
         score = kept.state["best_score"]
         self.best_score = math.inf if score is None else float(score)
-        self.notes += [f"Resumed at image {self.images_seen}.", *kept.notes]
+        if kept.state.get("best") and self.accelerator.is_main_process:
+            # a kill between the checkpoint and its mark would leave an older one marked
+            checkpoint.mark_best(self.folder, kept.path.name, self.best_score)
+        self.notes += [translate("train.resumed", images=self.images_seen), *kept.notes]
 
     def _restore_weights(self, kept: checkpoint.Checkpoint) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sfumato.interfaces.cli.console import note, on_terminal
 from sfumato.locale import translate
+from sfumato.training.units import phase_name
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -48,6 +49,8 @@ def follow(run: Run, quiet: bool) -> dict[str, Any]:
     # of several processes only the first speaks
     silent = (quiet and not on_terminal()) or os.environ.get("RANK", "0") != "0"
     show: Bar | Lines | None = None if silent else Bar() if on_terminal() else Lines()
+    if not silent:
+        run.on_stop = lambda: note(translate("train.stopping"))
     begin = time.perf_counter()
     loss, phase = Smooth(), ""
     step: TrainStep | None = None
@@ -71,7 +74,7 @@ def follow(run: Run, quiet: bool) -> dict[str, Any]:
         "model": None if run.interrupted else str(run.folder / "model"),
         "interrupted": run.interrupted,
         "phase": phase,
-        "images_seen": step.images_seen if step else 0,
+        "images_seen": run.images_seen,
         "total": step.total if step else 0,
         "loss": loss.value if step else None,
         "seconds": round(time.perf_counter() - begin, 1),
@@ -145,10 +148,3 @@ class Lines:
 
     def close(self) -> None:
         """Nothing is left open."""
-
-
-def phase_name(phase: str) -> str:
-    """What a phase of the training is called."""
-    if phase == "autoencoder":
-        return translate("phase.autoencoder")
-    return translate("phase.diffusion")
