@@ -21,6 +21,7 @@ from torch import nn
 
 import sfumato
 from sfumato import storage
+from sfumato.conditioning.prompted import Prompted
 from sfumato.errors import SfumatoError
 from sfumato.model import TextToImage
 
@@ -387,3 +388,186 @@ def test_a_recipe_that_asks_for_more_memory_than_there_is(copy: Path) -> None:
     restate(copy)
     with pytest.raises(SfumatoError, match="recipe in .* cannot be followed"):
         sfumato.load(copy)
+
+
+# ---- folders of strangers
+
+
+def recipe_asks(folder: Path, **network: int) -> None:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["recipe"]["network"].update(network)
+    (folder / "config.json").write_text(json.dumps(config))
+    restate(folder)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [{"width": 512, "heads": 8}, {"depth": 3}, {"depth": 10**9}, {"width": 64, "depth": 20}],
+)
+def test_nothing_is_allocated_before_the_weights_are_known_to_fit(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, network: dict[str, int]
+) -> None:
+    devices: list[str] = []
+    original = storage.build_prompted
+
+    def watched(*given: Any) -> Prompted:
+        built = original(*given)
+        devices.append(next(built.parameters()).device.type)
+        return built
+
+    monkeypatch.setattr(storage, "build_prompted", watched)
+    recipe_asks(copy, **network)
+    with pytest.raises(SfumatoError, match="weights in .* do not fit its recipe"):
+        sfumato.load(copy)
+    assert set(devices) <= {"meta"}
+
+
+def test_a_side_without_end_takes_no_time(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text("utf-8"))
+    config["recipe"]["data"]["resolution"] = 10**15
+    del config["recipe"]["network"]["patch"]  # would be looked for among the divisors
+    (copy / "config.json").write_text(json.dumps(config))
+    restate(copy)
+    with pytest.raises(SfumatoError, match="recipe in .* is damaged"):
+        sfumato.load(copy)
+
+
+def test_a_target_left_open_is_refused(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text("utf-8"))
+    config["recipe"]["diffusion"]["target"] = "auto"
+    (copy / "config.json").write_text(json.dumps(config))
+    restate(copy)
+    with pytest.raises(SfumatoError, match="leaves something open"):
+        sfumato.load(copy)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "config.json", "card.json"])
+def test_brackets_without_end_are_refused(copy: Path, name: str) -> None:
+    (copy / name).write_text("[" * 200_000)
+    if name != "manifest.json":
+        restate(copy)
+    with pytest.raises(SfumatoError, match="settings in .* are damaged|There is no model in"):
+        sfumato.load(copy)
+    if name == "manifest.json":
+        with pytest.raises(SfumatoError, match="holds something else"):
+            model(16, 1).save(copy)
+
+
+def test_a_size_is_compared_before_anything_is_read(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(copy / "card.json", "r+b") as file:
+        file.truncate(1 << 26)
+    read: list[str] = []
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda p: (read.append(p.name), original(p))[1])
+    with pytest.raises(SfumatoError, match="card.json is damaged"):
+        sfumato.load(copy)
+    assert "card.json" not in read
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "card.json"])
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="Unix only")
+def test_what_is_no_regular_file_is_not_read(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    original = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        assert path.name != name, "a link to an endless device was read"
+        return original(path)
+
+    (copy / name).unlink()
+    (copy / name).symlink_to("/dev/zero")
+    monkeypatch.setattr(Path, "read_bytes", read)
+    with pytest.raises(SfumatoError, match="There is no model in|card.json is no regular file"):
+        sfumato.load(copy)
+
+
+@pytest.mark.parametrize("size", [None, "5", float("inf"), [5]])
+def test_a_manifest_without_sizes_is_none(copy: Path, size: Any) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["files"]["card.json"]["bytes"] = size
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(SfumatoError, match="There is no model in"):
+        sfumato.load(copy)
+
+
+# ---- a kill, large weights, and what is told about the disk
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the older model, renamed, is left; a save that then fails must not delete it."""
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    copy.rename(copy.with_name(".copy.replaced"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(storage, "write_bytes", full)
+    with pytest.raises(SfumatoError, match="the disk is full"):
+        model(16, 1).save(copy)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    monkeypatch.undo()
+    copy.rename(copy.with_name(".copy.replaced"))
+    model(16, 1).save(copy)
+    assert sfumato.load(copy).size == 16
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]
+
+
+def test_the_renames_reach_the_disk(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, Path]] = []
+    for name in ("replace", "flush_folder"):
+        original = getattr(storage, name)
+
+        def noted(*given: Path, name: str = name, original: Any = original) -> None:
+            calls.append((name, given[-1]))
+            original(*given)
+
+        monkeypatch.setattr(storage, name, noted)
+    model(16, 1).save(copy)
+    assert calls[-2:] == [("replace", copy), ("flush_folder", copy.parent)]
+
+
+def test_weights_too_large_for_half_precision_keep_all_their_bits(tmp_path: Path) -> None:
+    made = model(32, 4, latents=True)
+    with torch.no_grad():
+        next(made.prompted.parameters()).view(-1)[0] = 1e6
+    folder = made.save(tmp_path / "model")
+    kinds = {
+        name: {t.dtype for t in load_file(folder / f"{name}.safetensors").values()}
+        for name in ("model", "autoencoder")
+    }
+    assert kinds == {"model": {torch.float32}, "autoencoder": {torch.float16}}
+    back = sfumato.load(folder, "cpu")
+    for name, tensor in made.prompted.state_dict().items():
+        assert torch.equal(back.prompted.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("/home/anna/family photos", "family photos"),
+        ("C:\\Users\\anna\\photos", "photos"),
+        ("/home/anna/emoji", "./emoji"),  # a folder, not the embedded set
+        ("../anna/photos/", "photos"),
+        ("emoji", "emoji"),
+        ("fashion-mnist", "fashion-mnist"),
+    ],
+)
+def test_a_model_does_not_tell_where_the_data_lie(tmp_path: Path, path: str, own: str) -> None:
+    made = model(16, 1, data={"name": path}, start={"model": "/home/anna/runs/first"})
+    made.card = {"name": f"Sfumato {path} small", "data": path, "licence": "my own. See /home."}
+    folder = made.save(tmp_path / "model")
+    for file in folder.iterdir():
+        assert b"anna" not in file.read_bytes(), file.name
+    back = sfumato.load(folder, "cpu")
+    assert (back.recipe.data.name, back.recipe.start.model) == (own, "first")
+    assert back.card == {
+        "name": f"Sfumato {own} small", "data": own, "licence": "my own. See /home.",
+    }  # fmt: skip
+    assert made.recipe.data.name == path, "the run's own recipe keeps what it has"
+    again = sfumato.load(back.save(tmp_path / "again"), "cpu")
+    assert again.recipe == back.recipe and again.card == back.card

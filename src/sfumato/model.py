@@ -19,9 +19,9 @@ from sfumato.diffusion import SAMPLERS, Denoises, Guided, State, Step, grid, sam
 from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.pictures.tensors import to_pictures
-from sfumato.storage import Parts, embedded_parts, read_parts, write_parts
+from sfumato.storage import Parts, write_parts
 from sfumato.training.sections import Recipe
-from sfumato.training.unfinished import parts_of
+from sfumato.training.unfinished import parts_at
 
 AT_ONCE = 16
 """Pictures sampled together: enough to keep a processor busy, few enough for its memory."""
@@ -37,17 +37,8 @@ def load(path: str | Path | None = None, device: str = "auto") -> TextToImage:
         SfumatoError: if there is no intact model.
     """
     where = pick_device(device)
-    parts = _parts(path)
+    parts = parts_at(path)
     return TextToImage(parts.recipe, parts.prompted, parts.autoencoder, parts.card, where)
-
-
-def _parts(path: str | Path | None) -> Parts:
-    if path is None:
-        return embedded_parts()
-    folder = Path(path)
-    if (folder / "model" / "config.json").is_file():
-        return read_parts(folder / "model")  # a training run keeps its finished model there
-    return parts_of(folder) if (folder / "recipe.toml").is_file() else read_parts(folder)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ Nothing is ever unpickled; files are judged by content and checked before they a
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
@@ -30,10 +31,13 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
+from sfumato.card import card_text, told, told_card
 from sfumato.conditioning.labels import Labels
 from sfumato.conditioning.prompted import Prompted
 from sfumato.conditioning.text_transformer import TextTransformer
 from sfumato.errors import SfumatoError
+from sfumato.manifest import MANIFEST as MANIFEST
+from sfumato.manifest import intact, manifest_of, stated
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training.files import cause, flush_folder, replace, write_bytes
 from sfumato.training.recipe import recipe_of, resolve
@@ -41,7 +45,9 @@ from sfumato.training.sections import Recipe
 
 FORMAT = "sfumato-model/1"
 EMBEDDED = "resources/model"
-MANIFEST = "manifest.json"
+_Module = TypeVar("_Module", bound=nn.Module)
+
+LARGEST_SIDE = 1 << 16  # pixels; no recipe of ours comes near
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,24 @@ class Parts:
     card: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What a model's folder says, before anything is built.
+
+    Attributes:
+        contents: the files, each of the size and hash that the manifest states.
+        config, card: as they stand there.
+        recipe: resolved.
+        classes: names, in label order; empty without classes.
+    """
+
+    contents: dict[str, bytes]
+    config: dict[str, Any]
+    card: dict[str, Any]
+    recipe: Recipe
+    classes: tuple[str, ...]
+
+
 def embedded_parts() -> Parts:
     """The model inside the package."""
     with as_file(files("sfumato").joinpath(EMBEDDED)) as folder:
@@ -73,23 +97,38 @@ def read_parts(folder: Path) -> Parts:
     Raises:
         SfumatoError: if there is no intact model.
     """
+    found = opened(folder)
+    recipe, contents = found.recipe, found.contents
+    vocabulary = _vocabulary(found, folder)
+    weights = tensors_in(contents["model.safetensors"], folder)
+    # every block has weights of its own, so what is deeper than that need not be tried
+    layers = recipe.conditioning.layers if vocabulary.tokenizer else 0
+    if max(recipe.network.depth or 0, layers) > len(weights):
+        raise _unfit(folder)
+    prompted = _filled(lambda: build_prompted(recipe, vocabulary), weights, folder)
+    autoencoder = None
+    if recipe.latent.use:
+        if "autoencoder.safetensors" not in contents:
+            raise SfumatoError(f"{folder} lacks autoencoder.safetensors. Copy the whole folder.")
+        weights = tensors_in(contents["autoencoder.safetensors"], folder)
+        autoencoder = _filled(lambda: cast(Autoencoder, build_autoencoder(recipe)), weights, folder)
+    return Parts(recipe, prompted, autoencoder, found.card)
+
+
+def opened(folder: Path) -> Opened:
+    """What the model in a folder is, from files that are intact and settings that make sense.
+
+    Raises:
+        SfumatoError: if there is no intact model, or one of a later format.
+    """
     contents = verified(folder)
     config = _json(contents["config.json"], folder)
     if config.get("format") != FORMAT:
         raise SfumatoError(f"{folder} is no model of this version of Sfumato. Update Sfumato.")
-    recipe, vocabulary = _recipe(config, folder), _vocabulary(config, contents, folder)
-    try:
-        autoencoder = build_autoencoder(recipe)
-        prompted = build_prompted(recipe, vocabulary)
-    except RuntimeError as error:  # torch's, also for more memory than there is
-        raise SfumatoError(f"The recipe in {folder} cannot be followed: {error}.") from error
-    if autoencoder is not None:
-        if "autoencoder.safetensors" not in contents:
-            raise SfumatoError(f"{folder} lacks autoencoder.safetensors. Copy the whole folder.")
-        _fill(autoencoder, contents["autoencoder.safetensors"], folder)
-    _fill(prompted, contents["model.safetensors"], folder)
-    card = _json(contents.get("card.json", b"{}"), folder)
-    return Parts(recipe, prompted, autoencoder, card)
+    card, classes = _json(contents.get("card.json", b"{}"), folder), config.get("classes", [])
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise SfumatoError(f"The classes in {folder} are damaged. Copy it again.")
+    return Opened(contents, config, card, _recipe(config, folder), tuple(classes))
 
 
 def _recipe(config: dict[str, Any], folder: Path) -> Recipe:
@@ -98,22 +137,23 @@ def _recipe(config: dict[str, Any], folder: Path) -> Recipe:
         data = recipe.data
         if data.resolution is None or data.channels is None:
             raise KeyError("data.resolution and data.channels")
+        if data.resolution > LARGEST_SIDE:
+            raise ValueError(f"data.resolution = {data.resolution}")
         settled = resolve(recipe, channels=data.channels, resolution=data.resolution)
     except (SfumatoError, KeyError, TypeError, ValueError) as error:
         raise SfumatoError(
             f"The recipe in {folder} is damaged ({error}). Copy it again."
         ) from error
-    if recipe.network != settled.network or recipe.latent != settled.latent:
+    fixed = ("network", "latent", "diffusion")
+    if any(getattr(recipe, name) != getattr(settled, name) for name in fixed):
         raise SfumatoError(f"The recipe in {folder} leaves something open. Copy it again.")
     return recipe
 
 
-def _vocabulary(config: dict[str, Any], contents: dict[str, bytes], folder: Path) -> Vocabulary:
-    text, classes = contents.get("tokenizer.json"), config.get("classes", [])
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise SfumatoError(f"The classes in {folder} are damaged. Copy it again.")
+def _vocabulary(found: Opened, folder: Path) -> Vocabulary:
+    text = found.contents.get("tokenizer.json")
     try:
-        return Vocabulary(Tokenizer.from_str(text.decode()) if text else None, tuple(classes))
+        return Vocabulary(Tokenizer.from_str(text.decode()) if text else None, found.classes)
     except Exception as error:  # the library raises nothing more special
         raise SfumatoError(f"The tokenizer in {folder} is damaged. Copy it again.") from error
 
@@ -125,33 +165,16 @@ def verified(folder: Path) -> dict[str, bytes]:
         SfumatoError: naming the first thing that is missing or damaged.
     """
     try:
-        listed = _listed(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        entries = stated(folder)
+    except ValueError as error:
         raise SfumatoError(
             f"There is no model in {folder}. Give a folder that Sfumato saved, or a run."
         ) from error
-    contents = {}
-    for name, sha256 in listed.items():
-        # on Windows a backslash or a colon leads out too, wherever the folder was written
-        if not name or Path(name).name != name or set(name) & set("/\\:") or name == "..":
-            raise SfumatoError(f"The manifest of {folder} names {name!r}, which lies outside it.")
-        try:
-            content = (folder / name).read_bytes()
-        except (OSError, ValueError) as error:
-            raise SfumatoError(f"{folder / name} is missing. Copy the whole folder.") from error
-        if hashlib.sha256(content).hexdigest() != sha256:
-            raise SfumatoError(f"{folder / name} is damaged. Copy or train the model again.")
-        contents[name] = content
+    contents = intact(folder, entries)
     for name in ("config.json", "model.safetensors"):
         if name not in contents:
             raise SfumatoError(f"{folder} lacks {name}. Copy the whole folder.")
     return contents
-
-
-def _listed(folder: Path) -> dict[str, str]:
-    """File -> SHA-256, as the manifest states; raises what reading and parsing raise."""
-    stated = json.loads((folder / MANIFEST).read_bytes())["files"]
-    return {str(name): str(entry["sha256"]) for name, entry in stated.items()}
 
 
 def _json(content: bytes, folder: Path) -> dict[str, Any]:
@@ -159,18 +182,46 @@ def _json(content: bytes, folder: Path) -> dict[str, Any]:
         found = json.loads(content)
         if not isinstance(found, dict):
             raise ValueError("no object")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SfumatoError(f"The settings in {folder} are damaged. Copy it again.") from error
     return found
 
 
-def _fill(module: nn.Module, content: bytes, folder: Path) -> None:
+def tensors_in(content: bytes, folder: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        SfumatoError: naming the folder, if it is no such file.
+    """
     try:
-        module.load_state_dict({k: v.float() for k, v in load_tensors(content).items()})
-    except (RuntimeError, SafetensorError) as error:
-        raise SfumatoError(
-            f"The weights in {folder} do not fit its recipe. Copy it again."
-        ) from error
+        return load_tensors(content)
+    except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _unfit(folder) from error
+
+
+def _filled(build: Callable[[], _Module], weights: dict[str, Tensor], folder: Path) -> _Module:
+    """A module with these weights; built in memory only once it is known that they fit."""
+    try:
+        with torch.device("meta"):
+            wanted = build().state_dict()
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # beyond 64 bits
+        raise _unfollowed(folder, error) from error
+    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in weights.items()}:
+        raise _unfit(folder)
+    try:
+        module = build()
+        module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    except RuntimeError as error:  # torch's, also for more memory than there is
+        raise _unfollowed(folder, error) from error
+    return module
+
+
+def _unfit(folder: Path) -> SfumatoError:
+    return SfumatoError(f"The weights in {folder} do not fit its recipe. Copy it again.")
+
+
+def _unfollowed(folder: Path, error: Exception) -> SfumatoError:
+    return SfumatoError(f"The recipe in {folder} cannot be followed: {error}.")
 
 
 def write_parts(model: Parts, folder: Path, half: bool = True) -> Path:
@@ -180,12 +231,15 @@ def write_parts(model: Parts, folder: Path, half: bool = True) -> Path:
         SfumatoError: if something else is in the way, or the disk refuses.
     """
     folder = folder.absolute()
+    partial = folder.with_name(f".{folder.name}.partial")
+    before = folder.with_name(f".{folder.name}.replaced")
+    _recover(folder, before)
     others = _others(folder)
-    dtype = torch.float16 if half else torch.float32
+    recipe, card = told(model.recipe), told_card(model.recipe, model.card)
     conditioner = model.prompted.conditioner
     config: dict[str, Any] = {
         "format": FORMAT,
-        "recipe": model.recipe.model_dump(mode="json", exclude_none=True),
+        "recipe": recipe.model_dump(mode="json", exclude_none=True),
     }
     contents: dict[str, bytes] = {}
     if isinstance(conditioner, Labels):
@@ -193,21 +247,12 @@ def write_parts(model: Parts, folder: Path, half: bool = True) -> Path:
     if isinstance(conditioner, TextTransformer):
         contents["tokenizer.json"] = conditioner.tokenizer.to_str().encode()
     contents["config.json"] = _pretty(config)
-    contents["model.safetensors"] = tensor_bytes(_cast(model.prompted, dtype))
+    contents["model.safetensors"] = tensor_bytes(_cast(model.prompted, half))
     if model.autoencoder is not None:
-        contents["autoencoder.safetensors"] = tensor_bytes(_cast(model.autoencoder, dtype))
-    contents["card.json"] = _pretty(model.card)
-    contents["README.md"] = _card_text(model).encode()
-    contents[MANIFEST] = _pretty(
-        {
-            "files": {
-                name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                for name, content in sorted(contents.items())
-            }
-        }
-    )
-    partial = folder.with_name(f".{folder.name}.partial")
-    before = folder.with_name(f".{folder.name}.replaced")
+        contents["autoencoder.safetensors"] = tensor_bytes(_cast(model.autoencoder, half))
+    contents["card.json"] = _pretty(card)
+    contents["README.md"] = card_text(recipe, card).encode()
+    contents[MANIFEST] = _pretty(manifest_of(contents))
     try:
         for left_by_a_kill in (partial, before):
             shutil.rmtree(left_by_a_kill, ignore_errors=True)
@@ -222,6 +267,7 @@ def write_parts(model: Parts, folder: Path, half: bool = True) -> Path:
         if folder.exists():
             replace(folder, before)
         replace(partial, folder)
+        flush_folder(folder.parent)
         shutil.rmtree(before, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -231,6 +277,20 @@ def write_parts(model: Parts, folder: Path, half: bool = True) -> Path:
             f"The model could not be saved to {folder}: {cause(error)}. Choose another place."
         ) from error
     return folder
+
+
+def _recover(folder: Path, before: Path) -> None:
+    """Undo half of a replacement: a kill came after the older model made room for the new one."""
+    if not before.is_dir() or os.path.lexists(folder):
+        return
+    try:
+        replace(before, folder)
+        flush_folder(folder.parent)
+    except OSError as error:
+        raise SfumatoError(
+            f"The older model in {before} could not be put back to {folder}: {cause(error)}. "
+            "Rename it, or choose another place."
+        ) from error
 
 
 def _others(folder: Path) -> list[Path]:
@@ -248,41 +308,22 @@ def _others(folder: Path) -> list[Path]:
     if not inside:
         return []
     try:
-        listed = _listed(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        listed = stated(folder)
+    except ValueError as error:
         raise refusal from error
     if not {"config.json", "model.safetensors"} <= listed.keys():
         raise refusal
     return [path for path in inside if path.name != MANIFEST and path.name not in listed]
 
 
-def _cast(module: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-    return {
-        name: tensor.detach().to("cpu", dtype).contiguous()
-        for name, tensor in module.state_dict().items()
-    }
+def _cast(module: nn.Module, half: bool) -> dict[str, Tensor]:
+    """The weights for a file; all stay in 32 bits where one of them is too large for 16."""
+    tensors = {name: tensor.detach().to("cpu") for name, tensor in module.state_dict().items()}
+    if half and any((t.half().isinf() & t.isfinite()).any() for t in tensors.values()):
+        half = False
+    dtype = torch.float16 if half else torch.float32
+    return {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
 
 
 def _pretty(value: object) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).encode()
-
-
-def _card_text(model: Parts) -> str:
-    card, recipe = model.card, model.recipe
-    side = recipe.data.resolution
-    lines = [
-        f"# {card.get('name', 'A Sfumato model')}",
-        "",
-        f"A text-to-image diffusion model of {side}x{side} pictures, "
-        f"{recipe.network.name} ({recipe.network.size}), made with Sfumato.",
-        "",
-        "```python",
-        "import sfumato",
-        "",
-        'model = sfumato.load("this folder")',
-        'model.generate("...", seed=7)[0].save("picture.png")',
-        "```",
-        "",
-    ]
-    lines += [f"- **{key}**: {value}" for key, value in card.items() if key != "name"]
-    return "\n".join(lines) + "\n"

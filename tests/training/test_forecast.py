@@ -146,7 +146,7 @@ V1 = "3:cpu,cpuacct:/box\n2:memory:/box\n"
 def test_quotas_of_control_groups(
     groups: str, quotas: dict[str, str], expected: int, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(machine, "_cores", lambda: 16)
+    monkeypatch.setattr(machine, "cores", lambda: 16)
     assert threads_allowed(tree(tmp_path, groups, quotas), environ={}) == expected
 
 
@@ -156,7 +156,7 @@ def test_quotas_of_control_groups(
 def test_a_stated_number_of_threads_is_honoured(
     stated: str, expected: int, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(machine, "_cores", lambda: 16)
+    monkeypatch.setattr(machine, "cores", lambda: 16)
     assert threads_allowed(tmp_path, environ={"OMP_NUM_THREADS": stated}) == expected
 
 

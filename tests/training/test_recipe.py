@@ -105,7 +105,7 @@ def test_each_size_follows_the_published_table(size: str) -> None:
     ] == TABLE[size]
     assert training.batch_size is not None and training.micro_batch is not None
     assert training.micro_batch == min(training.batch_size, 128)
-    assert holes(recipe) == {"training.minutes", "training.threads"}
+    assert holes(recipe) == {"start.model", "training.minutes", "training.threads"}
 
 
 def test_the_learning_rate_follows_width_and_batch() -> None:
@@ -319,3 +319,32 @@ def test_reading_a_recipe_does_not_import_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("training", "warmup"),
+    [
+        ({"images": 1_000_000}, 20_000),
+        ({"images": 50_000}, 5_000),
+        ({"minutes": 5.0}, 1_000),
+        ({"minutes": 5.0, "images": 50_000}, 1_000),
+        ({"images": 50_000, "warmup_images": 7}, 7),
+    ],
+)
+def test_the_warm_up(training: dict[str, Any], warmup: int) -> None:
+    assert resolved(training=training).training.warmup_images == warmup
+
+
+@pytest.mark.parametrize(
+    ("sections", "target", "weight"),
+    [
+        ({"latent": {"use": True}}, "flow", "uniform"),
+        ({"latent": {"use": False}}, "x0", "velocity"),
+        ({"latent": {"use": False}, "network": {"name": "patch-unet"}}, "flow", "uniform"),
+        ({"latent": {"use": False}, "diffusion": {"target": "v"}}, "v", "uniform"),
+        ({"latent": {"use": False}, "diffusion": {"weight": "uniform"}}, "x0", "uniform"),
+    ],
+)
+def test_what_is_predicted(sections: dict[str, Any], target: str, weight: str) -> None:
+    diffusion = resolved(**sections).diffusion
+    assert (diffusion.target, diffusion.weight) == (target, weight)

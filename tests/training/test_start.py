@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -145,15 +146,37 @@ def test_the_folder_holds_recipe_data_and_report(tmp_path: Path) -> None:
     settled_, _ = settled(recipe(), source, company("cpu"))
     run = tmp_path / "deep" / "run"
     notes = begin(run, settled_, source, company("cpu"))
-    assert len(notes) == 1 and "bad.png" in notes[0]
+    assert len(notes) == 2 and "bad.png" in notes[0] and "Only 11 pictures" in notes[1]
     assert (run / "data-report.txt").read_text("utf-8").strip() == notes[0].strip()
     assert load_recipe(run / "recipe.toml") == settled_
-    assert json.loads((run / "data.json").read_text()) == {"pictures": 11}
+    facts = json.loads((run / "data.json").read_text())
+    assert facts["pictures"] == 11
     # a second time, as on resuming; then with one picture less
     begin(run, settled_, source, company("cpu"))
     (data / "003.png").unlink()
     with pytest.raises(SfumatoError, match=r"data have changed .*\(pictures: 11, now 10\)\. Put"):
         begin(run, settled_, open_source(data, 16), company("cpu"))
+
+
+def test_other_pictures_in_the_same_number_are_noticed(tmp_path: Path) -> None:
+    data, run = squares(tmp_path / "data"), tmp_path / "run"
+    source = open_source(data, 16)
+    settled_, _ = settled(recipe(), source, company("cpu"))
+    begin(run, settled_, source, company("cpu"))
+    shutil.copy(data / "004.png", data / "003.png")
+    with pytest.raises(SfumatoError, match="data have changed"):
+        begin(run, settled_, open_source(data, 16), company("cpu"))
+
+
+def test_a_run_remembers_where_its_pictures_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squares(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    for way in ("data", "./data", Path("data")):
+        found = recipe_for(tmp_path / "run", way, recipe(), False, {})
+        assert found.data.name == str(tmp_path / "data")
+    assert recipe_for(tmp_path / "run", "emoji", recipe(), False, {}).data.name == "emoji"
 
 
 def test_facts_about_the_data_are_kept_and_compared(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_prompts_of_every_kind(tmp_path: Path, data: Path, kind: str) -> None:
         data = tmp_path / "classes"
     out = begun(data, tmp_path / "run", 4, conditioning={"kind": kind})
     model = sfumato.load(out)
-    assert model.card["images seen"] == 24, "the fourth step was not saved"
+    assert model.card["images seen"] == 32, "saved when nobody listened any more"
     assert "unfinished" in model.card["name"]
     state = kept(out)
     for name, parameter in model.prompted.named_parameters():
@@ -52,7 +52,8 @@ def test_prompts_of_every_kind(tmp_path: Path, data: Path, kind: str) -> None:
 
 def test_a_run_that_has_saved_nothing_yet_is_said_so(tmp_path: Path, data: Path) -> None:
     for number, changes in enumerate(({}, {"latent": {"use": True}})):
-        out = begun(data, tmp_path / str(number), 1, **changes)
+        out = tmp_path / str(number)
+        Run(data, out, recipe=recipe(**changes))  # begun, and killed before its first step
         with pytest.raises(SfumatoError, match="no checkpoint of its network yet. Let it train"):
             sfumato.load(out)
 
@@ -65,3 +66,15 @@ def test_a_run_that_has_lost_a_part_is_said_so(tmp_path: Path, data: Path, lost:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     with pytest.raises(SfumatoError, match=f"{lost}.* Resume the run"):
         sfumato.load(out)
+
+
+def test_a_run_that_went_on_after_its_model_is_loaded_as_it_is_now(
+    tmp_path: Path, data: Path
+) -> None:
+    out = tmp_path / "run"
+    list(Run(data, out, recipe=recipe()).steps())
+    assert sfumato.load(out).card["images seen"] == 80
+    walk = Run(data, out, resume=True, training={"images": 160}).steps()
+    next(walk)
+    walk.close()  # type: ignore[attr-defined]
+    assert sfumato.load(out).card["images seen"] == 88

@@ -131,7 +131,7 @@ def load(folder: Path) -> Checkpoint:
             for name in list(contents)
             if name.endswith(".safetensors")
         }
-    except (KeyError, ValueError, SafetensorError) as error:
+    except (KeyError, ValueError, RecursionError, SafetensorError) as error:
         raise SfumatoError(f"The checkpoint {folder} is damaged: {error}. Use another.") from error
     return Checkpoint(tensors=tensors, state=state, path=folder)
 
@@ -216,7 +216,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise SfumatoError(
             f"The checkpoint {folder} cannot be read: {files.cause(error)}."
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SfumatoError(f"The manifest of {folder} is damaged: {error}.") from error
     return dict(manifest)
 
@@ -262,6 +262,16 @@ def _move_in(partial: Path, final: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
+def _delete(path: Path) -> None:
+    """Under another name first: a kill in between leaves nothing that looks like a checkpoint."""
+    aside = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        files.replace(path, aside)
+    except OSError:
+        return  # held open by another program; the next time will do
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def _sweep(folder: Path) -> None:
     """Delete what a killed process left half written."""
     for path in folder.glob(f".*{PARTIAL}"):
@@ -278,7 +288,7 @@ def _prune(folder: Path, newest: Path, keep: int) -> None:
         if kept < keep and _intact(path):
             kept += 1
         elif path != marked:
-            shutil.rmtree(path, ignore_errors=True)
+            _delete(path)
 
 
 def _intact(folder: Path) -> bool:

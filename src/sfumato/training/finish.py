@@ -41,6 +41,18 @@ def finished(
     return TextToImage(recipe, prompted, autoencoder, card, trainer.accelerator.device)
 
 
+def checkpoint_bytes(trainer: Trainer) -> int:
+    """Size of a checkpoint: weights, their average, and one (Muon) or two (AdamW) moments."""
+    copies = {"muon": 3, "adamw": 4}
+    learned = sum(
+        4 * copies[group["kind"]] * p.numel()
+        for group in trainer.optimizer.param_groups
+        for p in group["params"]
+    )
+    frozen = sum(p.numel() for p in trainer.objective.module.parameters() if not p.requires_grad)
+    return learned + 2 * 4 * frozen
+
+
 def kept_besides(recipe: Recipe, folder: Path, pictures: int, numbers: int) -> int:
     """Bytes that a run keeps besides the checkpoints of the training in progress.
 

@@ -14,9 +14,10 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = False
+        self.over = False
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked or self.over:
             raise KeyboardInterrupt
         self.asked = True
 
@@ -32,6 +33,9 @@ def stoppable() -> Iterator[Stop]:
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        stop.over = True
+        # another thread that leaves the block may not give handlers back
+        mine = threading.current_thread() is threading.main_thread()
+        for number, handler in before.items() if mine else ():
             # None: somebody other than Python had set it, and it cannot be given back
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from sfumato.cores import cores
 from sfumato.locale import translate
 
 PROBE_SECONDS = 0.2
@@ -42,7 +43,7 @@ def threads_allowed(root: Path = Path("/"), environ: Mapping[str, str] = os.envi
     rounded down), and ``OMP_NUM_THREADS`` where someone has set it. ``root`` is where ``/proc``
     and ``/sys`` are looked for.
     """
-    limits: list[float] = [_cores()]
+    limits: list[float] = [cores()]
     limits += _quotas(root)
     stated = environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if stated.isdecimal() and int(stated) > 0:
@@ -104,12 +105,6 @@ def _waiter(device: str) -> Callable[[], None]:
     kind = torch.device(device).type
     wait = getattr(getattr(torch, kind, None), "synchronize", None)
     return (lambda: None) if kind == "cpu" or wait is None else wait
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _quotas(root: Path) -> list[float]:

@@ -20,6 +20,7 @@ from sfumato.data.example import Source
 from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training import files
+from sfumato.training.interrupt import Stop
 from sfumato.training.objective import Captions
 from sfumato.training.sections import Conditioning
 
@@ -76,29 +77,41 @@ def captions_of(source: Source, kind: str, conditioner: Conditioner) -> Captions
 
 @torch.no_grad()
 def latents_of(
-    autoencoder: Autoencoder, pictures: Callable[[list[int]], Tensor], length: int, kept: Path
+    autoencoder: Autoencoder,
+    pictures: Callable[[list[int]], Tensor],
+    length: int,
+    kept: Path,
+    normalized: bool = False,
+    stop: Stop | None = None,
 ) -> Tensor:
     """All latents (N, Z, h, w), computed once and kept in the run.
 
     The first time, the autoencoder's statistics are fixed so that every channel of these
-    latents has mean 0 and variance 1.
+    latents has mean 0 and variance 1; unless it is ``normalized`` already, by the pictures of
+    the model that it comes from.
+
+    Raises:
+        KeyboardInterrupt: if somebody has asked to stop meanwhile.
     """
     if kept.exists():
         stored = load_file(kept)
         autoencoder.normalize(stored["mean"], stored["std"])
         return stored["latents"]
     device = next(autoencoder.parameters()).device
-    autoencoder.normalize(torch.zeros_like(autoencoder.mean), torch.ones_like(autoencoder.std))
+    mean, std = autoencoder.mean.clone(), autoencoder.std.clone()
+    autoencoder.normalize(torch.zeros_like(mean), torch.ones_like(std))
     bar = tqdm(range(0, length, 64), desc="latents", unit="batch", leave=False, disable=None)
-    raw = torch.cat(
-        [
-            autoencoder.encode(pictures(list(range(i, min(i + 64, length)))).to(device)).cpu()
-            for i in bar
-        ]
-    )
-    mean = raw.mean((0, 2, 3))
-    alone = raw[:, 0].numel() == 1  # one tiny picture: a number has no deviation
-    std = torch.ones_like(mean) if alone else raw.std((0, 2, 3))
+    parts = []
+    for i in bar:
+        if stop and stop.asked:
+            raise KeyboardInterrupt
+        parts.append(autoencoder.encode(pictures(list(range(i, min(i + 64, length)))).to(device)))
+    raw = torch.cat([part.cpu() for part in parts])
+    if not normalized:
+        mean = raw.mean((0, 2, 3))
+        alone = raw[:, 0].numel() == 1  # one tiny picture: a number has no deviation
+        std = torch.ones_like(mean) if alone else raw.std((0, 2, 3))
+    mean, std = mean.cpu(), std.cpu()
     autoencoder.normalize(mean, std)
     latents = (raw - mean[:, None, None]) / std.clamp(min=1e-4)[:, None, None]
     beside = kept.with_suffix(".partial")

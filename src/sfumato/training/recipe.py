@@ -12,6 +12,9 @@ large   768    16     12     256    1.22e-3        100,000  10,000,000
 ======  =====  =====  =====  =====  =============  =======  ==========
 
 - learning rate = 1.5e-3 * sqrt(256 / width) * sqrt(batch / 128), to three digits
+- warm-up = 20,000 images, but at most a tenth of the run; 1,000 where the run is given minutes
+- target and weight = flow, uniform; x0, velocity for the transformer on pixels, where a patch holds
+  more numbers than the network is wide enough to pass on with their noise (2511.13720)
 - EMA half-life = 50,000 images * batch / 128, about 390 steps whatever the batch
 - micro batch   = the largest divisor of the batch that is at most 128
 - patch         = on latents 1, from a side of 32 on side // 16; on pixels, for the transformer,
@@ -52,6 +55,8 @@ LAW: dict[Size, tuple[int, int, int, int]] = {
 }
 HEAD_WIDTH = 64
 MICRO_BATCH = 128
+WARMUP = 20_000  # images
+UNPLANNED_WARMUP = 1_000  # images, where nobody knows yet how many there will be
 LATENTS_FROM = 64  # pixels
 
 
@@ -154,6 +159,16 @@ def resolve(
     rate = training.learning_rate or float(
         f"{1.5e-3 * math.sqrt(256 / width) * math.sqrt(batch / 128):.3g}"
     )
+    warmup = training.warmup_images
+    if warmup is None:
+        unplanned = training.minutes is not None or images is None
+        warmup = UNPLANNED_WARMUP if unplanned else min(WARMUP, (images or 0) // 10)
+    wanted = recipe.diffusion
+    plain = use or network.name != "patch-transformer"
+    target = wanted.target if wanted.target != "auto" else "flow" if plain else "x0"
+    weight = wanted.weight
+    if weight == "auto":
+        weight = "velocity" if target == "x0" else "uniform"
     kind = recipe.conditioning.kind
     return changed(
         recipe,
@@ -166,11 +181,13 @@ def resolve(
         },
         conditioning={"kind": conditioning if kind == "auto" and conditioning else kind},
         latent={"use": use},
+        diffusion={"target": target, "weight": weight},
         training={
             "images": images,
             "batch_size": batch,
             "micro_batch": micro,
             "learning_rate": rate,
+            "warmup_images": warmup,
             "ema_half_life_images": training.ema_half_life_images or 50_000 * batch / 128,
         },
     )

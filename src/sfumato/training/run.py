@@ -13,36 +13,48 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from sfumato.architecture import Vocabulary, build_autoencoder, build_denoiser, build_prompted
+from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.conditioning.prompted import Prompted
 from sfumato.data import open_source
 from sfumato.device import pick_device
-from sfumato.diffusion import DiffusionLoss
-from sfumato.diffusion.randomness import seed_of
+from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 from sfumato.networks.autoencoder import Autoencoder
-from sfumato.training.finish import averaged, finished, kept_besides
+from sfumato.training import files
+from sfumato.training.assemble import (
+    autoencoder_training,
+    diffusion,
+    fresh,
+    prepared,
+    reconstruction,
+)
+from sfumato.training.finish import averaged, checkpoint_bytes, finished, kept_besides
 from sfumato.training.forecast import Forecast, Grade, forecast, peak_memory
-from sfumato.training.interrupt import stoppable
+from sfumato.training.inherit import begin_with, origin
+from sfumato.training.interrupt import Stop, stoppable
 from sfumato.training.journal import Journal
 from sfumato.training.machine import threads_allowed
-from sfumato.training.objective import Diffusion, Reconstruction
+from sfumato.training.objective import Reconstruction
 from sfumato.training.pace import Clock, Probe
-from sfumato.training.prepare import captions_of, latents_of, pictures_of, vocabulary_of
+from sfumato.training.prepare import captions_of
 from sfumato.training.processes import agreed, company
 from sfumato.training.recipe import changed, save_recipe
 from sfumato.training.samples import copied, drawn, prompts_for
 from sfumato.training.sections import Recipe
 from sfumato.training.start import RECIPE, begin, recipe_for, same_data, settled
-from sfumato.training.trainer import Trainer, TrainStep
+from sfumato.training.trainer import UNPLANNED, Trainer, TrainStep
 from sfumato.training.units import phase_name
 
+DIFFUSION = ("weights", "diffusion")
+"""What the first weights of the network are drawn for."""
 PROBE_SECONDS = 8.0
 """After so long the rate is known: the forecast is made, minutes become images."""
 AUTOENCODER_SHARE = 0.25
@@ -51,33 +63,9 @@ BANK = 512
 """Samples of the fixed bank on which checkpoints are compared."""
 NOTEWORTHY = 0.05
 """Share of the initial weights in the average from which a person should be told."""
-FAR = 1 << 40
-"""Global indices from here on belong to the bank, never to training."""
-
-
-def train(
-    data: str | Path | None = None,
-    /,
-    out: str | Path = "runs/new",
-    *,
-    recipe: Recipe | str | Path | None = None,
-    resume: bool = False,
-    **sections: Any,
-) -> Iterator[TrainStep]:
-    """Train a text-to-image model on pictures; yields every step.
-
-    Args:
-        data: "emoji", "fashion-mnist", a folder of captioned pictures, a folder of IDX files;
-            by default what the recipe names.
-        out: the run's folder; its finished model is ``out/model``.
-        recipe: a recipe or a TOML file to start from.
-        resume: go on with the run that is in ``out``, if there is one.
-        sections: changes to the recipe, ``training={"minutes": 10}``,
-            ``network={"size": "tiny"}``, ``data={"resolution": 32}``.
-    Raises:
-        SfumatoError: for a recipe, a data set or a folder that cannot be used.
-    """
-    yield from Run(data, out, recipe=recipe, resume=resume, **sections).steps()
+FAR = (1 << 40) + (1 << 31)
+"""Global indices from here on belong to the bank: no training sees as many images.  The lower bits
+count too: noise is drawn from 32 of them."""
 
 
 class Run:
@@ -110,9 +98,14 @@ class Run:
         self._begin = time.monotonic()
         asked = recipe_for(self.folder, data, recipe, resume, sections)
         self._plans = not resume or asked.training.images is None
-        self.device = pick_device(asked.training.device)
-        self.company = company(self.device.type)
-        torch.set_num_threads(asked.training.threads or threads_allowed())
+        wish = pick_device(asked.training.device)
+        if wish.index:
+            raise SfumatoError(
+                f"{wish} cannot be chosen for training. Set CUDA_VISIBLE_DEVICES={wish.index} "
+                "and take --device cuda."
+            )
+        self.company = company(wish.type)
+        self.device = self.company.device
         wanted = asked.data
         self.source = open_source(
             wanted.name, wanted.resolution, wanted.channels, broken_share=wanted.broken_share
@@ -121,70 +114,53 @@ class Run:
         self.notes += begin(self.folder, self.recipe, self.source, self.company)
 
     def steps(self) -> Iterator[TrainStep]:
-        """Both trainings, step by step; at the end the model stands in ``out/model``."""
-        torch.manual_seed(seed_of(self.recipe.training.seed, "weights"))
-        with stoppable() as stop:
-            autoencoder = build_autoencoder(self.recipe)
-            if autoencoder is not None:
-                yield from self._phase(self._autoencoder(autoencoder), stop)
-            if not self.interrupted:
-                trainer, vocabulary = self._diffusion(autoencoder)
-                yield from self._phase(trainer, stop, autoencoder, vocabulary)
+        """Both trainings, step by step; at the end the model stands in ``out/model``.
+
+        Whoever stops listening before the end finds everything saved.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.recipe.training.threads or threads_allowed())
+        try:
+            with self._alone(), stoppable() as stop:
+                autoencoder = None
+                if first := self._autoencoder():
+                    autoencoder, trainer = first
+                    yield from self._phase(trainer, stop)
+                if not self.interrupted:
+                    trainer, vocabulary = self._diffusion(autoencoder, stop)
+                    yield from self._phase(trainer, stop, autoencoder, vocabulary)
+        finally:
+            torch.set_num_threads(threads)
 
     # ---- the two trainings
 
-    def _autoencoder(self, autoencoder: Autoencoder) -> Trainer:
-        latent, training = self.recipe.latent, self.recipe.training
-        settings = training.model_copy(
-            update={
-                "batch_size": latent.batch_size,
-                "micro_batch": latent.batch_size,
-                "learning_rate": latent.learning_rate,
-                "optimizer": "adamw",
-                "warmup_images": 5_000,
-                "ema_half_life_images": 10_000.0,
-            }
-        )
-        objective = Reconstruction(
-            autoencoder, pictures_of(self.source), len(self.source), latent.noise, training.seed
-        )
-        folder = self.folder / "autoencoder"
-        return Trainer(objective, settings, folder, latent.images, self.resume, "autoencoder")
+    def _alone(self) -> AbstractContextManager[None]:
+        return files.locked(self.folder) if self.company.is_main_process else nullcontext()
 
-    def _diffusion(self, autoencoder: Autoencoder | None) -> tuple[Trainer, Vocabulary]:
-        training = self.recipe.training
-        pictures = pictures_of(self.source)
-        settings = self.recipe.conditioning
+    def _autoencoder(self) -> tuple[Autoencoder, Trainer] | None:
+        folder = self.folder / "autoencoder"
+        autoencoder = fresh(build_autoencoder, self.recipe, "weights")
+        if autoencoder is None:
+            return None
+        begin_with(autoencoder, origin(self.recipe.start, folder), self.recipe.start)
+        objective = reconstruction(self.recipe, self.source, autoencoder)
+        settings = autoencoder_training(self.recipe)
+        total = self.recipe.latent.images
+        return autoencoder, Trainer(objective, settings, folder, total, self.resume, "autoencoder")
+
+    def _diffusion(self, autoencoder: Autoencoder | None, stop: Stop) -> tuple[Trainer, Vocabulary]:
+        given = origin(self.recipe.start, self.folder)
         with self.company.main_process_first():  # the others find it done
-            if autoencoder is not None:
-                autoencoder.eval().requires_grad_(False)
-                latents = latents_of(
-                    autoencoder, pictures, len(self.source), self.folder / "latents.safetensors"
-                )
-                pictures = latents.__getitem__
-            vocabulary = vocabulary_of(self.source, settings, self.folder / "tokenizer.json")
-        torch.manual_seed(seed_of(training.seed, "weights", "diffusion"))
-        prompted = build_prompted(self.recipe, vocabulary)
-        captions = captions_of(self.source, settings.kind, prompted.conditioner)
+            pictures, vocabulary = prepared(
+                self.recipe, self.source, self.folder, autoencoder, given, stop
+            )
+        prompted = fresh(partial(build_prompted, vocabulary=vocabulary), self.recipe, *DIFFUSION)
+        begin_with(prompted, given, self.recipe.start)
+        captions = captions_of(self.source, self.recipe.conditioning.kind, prompted.conditioner)
         same_data(self.folder, self.company, captions=captions.digest)
-        diffusion = self.recipe.diffusion
-        objective = Diffusion(
-            prompted,
-            pictures,
-            captions,
-            len(self.source),
-            DiffusionLoss(
-                build_denoiser(self.recipe, prompted),
-                diffusion.times,
-                diffusion.time_mean,
-                diffusion.time_std,
-                diffusion.weight,
-                seed=training.seed,
-            ),
-            settings.drop,
-            training.seed,
-        )
-        total = training.images or FAR
+        objective = diffusion(self.recipe, prompted, pictures, captions)
+        training = self.recipe.training
+        total = training.images or UNPLANNED
         return Trainer(objective, training, self.folder, total, self.resume), vocabulary
 
     # ---- one training, listened to
@@ -192,7 +168,7 @@ class Run:
     def _phase(
         self,
         trainer: Trainer,
-        stop: Any,
+        stop: Stop,
         autoencoder: Autoencoder | None = None,
         vocabulary: Vocabulary | None = None,
     ) -> Iterator[TrainStep]:
@@ -211,6 +187,38 @@ class Run:
         self._foreseen, self._most = False, trainer.total
         probe = Probe(min(PROBE_SECONDS, 6 * (training.minutes or PROBE_SECONDS)))
         clock = self._clock(trainer)
+        if clock and trainer.total:
+            trainer.total = UNPLANNED  # until the rate is known
+        try:
+            yield from self._followed(trainer, journal, stop, probe, clock, autoencoder, vocabulary)
+        except GeneratorExit:  # nobody listens any more
+            if trainer.unsaved:
+                self._save(trainer, journal)
+            raise
+        if clock and not clock.settled and not self.interrupted:
+            self._settle(trainer)  # over before its time, as very short runs may be
+        if trainer.unsaved:
+            self._save(trainer, journal)
+        if not self.interrupted:
+            if journal is not None and vocabulary is not None:
+                self._draw(journal, trainer, autoencoder, vocabulary, last=True)
+                self._finish(trainer, vocabulary, autoencoder)
+            elif vocabulary is None:
+                trainer.objective.module.load_state_dict(averaged(trainer))
+        if journal is not None:
+            journal.close()
+
+    def _followed(
+        self,
+        trainer: Trainer,
+        journal: Journal | None,
+        stop: Stop,
+        probe: Probe,
+        clock: Clock | None,
+        autoencoder: Autoencoder | None,
+        vocabulary: Vocabulary | None,
+    ) -> Iterator[TrainStep]:
+        """The steps themselves, with the plans, sheets and checkpoints that fall due."""
         for step in trainer.steps():
             first = probe.rate(step.images_seen)
             rate = first or (clock.rate(step.images_seen) if clock and probe.done else 0.0)
@@ -231,18 +239,6 @@ class Run:
                 break
             if due:
                 self._save(trainer, journal)
-        if clock and not clock.settled and not self.interrupted:
-            self._settle(trainer)  # over before its time, as very short runs may be
-        if trainer.unsaved:
-            self._save(trainer, journal)
-        if not self.interrupted:
-            if journal is not None and vocabulary is not None:
-                self._draw(journal, trainer, autoencoder, vocabulary, last=True)
-                self._finish(trainer, vocabulary, autoencoder)
-            elif vocabulary is None:
-                trainer.objective.module.load_state_dict(averaged(trainer))
-        if journal is not None:
-            journal.close()
 
     def _save(self, trainer: Trainer, journal: Journal | None) -> None:
         if journal is None:  # the first process saves for all
@@ -291,7 +287,7 @@ class Run:
             images=trainer.total - trainer.images_seen,
             images_per_second=rate,
             peak_bytes=peak_memory(),
-            checkpoint_bytes=4 * 4 * numbers,  # weights, EMA and two moments in float32
+            checkpoint_bytes=checkpoint_bytes(trainer),
             keep=self.recipe.training.keep,
             other_disk_bytes=kept_besides(self.recipe, self.folder, len(self.source), numbers),
             fixed_seconds=time.monotonic() - self._begin,

@@ -37,6 +37,22 @@ class Data(Section):
     broken_share: Share = 0.5  # more unreadable files than this share stop the training
 
 
+Part = Literal["autoencoder", "text", "network"]
+Parts = Annotated[tuple[Part, ...], Field(strict=False)]
+
+
+class Start(Section):
+    """The model whose weights a run begins with, instead of random ones.
+
+    Taken parts come from it; frozen ones do not learn. An autoencoder that is taken learns no more,
+    and its latents keep their scale.
+    """
+
+    model: Annotated[str, Field(min_length=1)] | None = None  # a model, a run, or "embedded"
+    take: Parts = ("autoencoder", "text", "network")
+    freeze: Parts = ()
+
+
 class Network(Section):
     """The network and its one dial, ``size``; explicit numbers override the law."""
 
@@ -65,7 +81,7 @@ class Latent(Section):
     factor: Literal[4, 8] = 8
     channels: Positive = 16
     width: Positive = 128
-    images: Positive = 150_000
+    images: Count = 150_000
     learning_rate: Rate = 2e-3
     batch_size: Positive = 64
     noise: Annotated[float, Field(ge=0)] = 0.05  # std, in units of the latents' own
@@ -75,11 +91,11 @@ class Diffusion(Section):
     """The walk from data (t = 0) to noise (t = 1), what is predicted, and which t are trained."""
 
     schedule: Literal["flow", "cosine", "linear", "scaled-linear"] = "flow"
-    target: Literal["x0", "eps", "v", "flow"] = "flow"
+    target: Literal["auto", "x0", "eps", "v", "flow"] = "auto"
     times: Literal["uniform", "logit-normal"] = "logit-normal"
     time_mean: float = 0.0
     time_std: Rate = 1.0
-    weight: Literal["uniform", "min-snr", "velocity"] = "uniform"
+    weight: Literal["auto", "uniform", "min-snr", "velocity"] = "auto"
 
 
 class Sampling(Section):
@@ -104,7 +120,7 @@ class Training(Section):
     micro_batch: Positive | None = None
     learning_rate: Rate | None = None
     optimizer: Literal["adamw", "muon"] = "muon"
-    warmup_images: Count = 20_000
+    warmup_images: Count | None = None
     decay_fraction: Share = 0.4
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     betas: Betas = (0.9, 0.95)
@@ -125,6 +141,7 @@ class Recipe(Section):
     """Everything that defines a training run, as written to and read from TOML."""
 
     data: Data = Data()
+    start: Start = Start()
     network: Network = Network()
     conditioning: Conditioning = Conditioning()
     latent: Latent = Latent()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import operator
 from collections.abc import Mapping
@@ -10,10 +11,12 @@ from typing import Any
 
 from accelerate import PartialState
 
+from sfumato.data import NAMES
 from sfumato.data.example import Source
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 from sfumato.training import files
+from sfumato.training.inherit import inherited, origin
 from sfumato.training.machine import bf16_pays
 from sfumato.training.prepare import kind_of
 from sfumato.training.processes import agreed
@@ -27,6 +30,10 @@ FREE = {
 }  # fmt: skip
 """Of the section ``training``, what a resumed run may change: how long, where, what is written."""
 DATA = "data.json"
+FEW = 100
+"""With fewer pictures a model learns to repeat them, and a person should know."""
+SAMPLE = 64
+"""Pictures that are compared when a run is resumed."""
 
 
 def recipe_for(
@@ -56,9 +63,13 @@ def recipe_for(
                 f"{name} = {fields!r} is no section of a recipe.{_home(name, fields)}"
             )
     if data is not None:
-        named["data"] = {"name": str(data), **named.get("data", {})}
+        # a run may be resumed from another folder
+        place = Path(data).expanduser()
+        known = str(data) in NAMES or not place.exists()
+        name = str(data) if known else str(place.resolve())
+        named["data"] = {"name": name, **named.get("data", {})}
     if not kept.exists():
-        return changed(recipe or Recipe(), **named)
+        return _begun(changed(recipe or Recipe(), **named), recipe, named)
     if not resume:
         raise SfumatoError(
             f"There is a run in {folder} already. "
@@ -74,6 +85,17 @@ def recipe_for(
     if "minutes" in free and "images" not in free:
         free["images"] = None  # those in the recipe were planned for the minutes of that time
     return changed(given, training=free)
+
+
+def _begun(asked: Recipe, recipe: Recipe | None, named: Mapping[str, Any]) -> Recipe:
+    """The recipe of a new run: where it starts from a model, the model's, and then the wishes."""
+    parts = origin(asked.start)
+    if parts is None:
+        return asked
+    wishes = recipe.model_dump(exclude_unset=True) if recipe else {}
+    for name, fields in named.items():
+        wishes[name] = {**wishes.get(name, {}), **fields}
+    return changed(inherited(parts, asked.start), **wishes)
 
 
 def _home(field: str, value: Any) -> str:
@@ -131,11 +153,23 @@ def begin(folder: Path, recipe: Recipe, source: Source, company: PartialState) -
     company.wait_for_everyone()  # all have read what is there
     if company.is_main_process:
         folder.mkdir(parents=True, exist_ok=True)
-        same_data(folder, company, pictures=len(source))
+        same_data(folder, company, pictures=len(source), sample=_digest(source))
         save_recipe(recipe, folder / RECIPE)
         files.replace_bytes(folder / "data-report.txt", report.text(limit=10_000).encode())
     company.wait_for_everyone()
-    return [report.text()] if report.problems else []
+    notes = [report.text()] if report.problems else []
+    if len(source) < FEW:
+        notes.append(translate("train.few", count=len(source)))
+    return notes
+
+
+def _digest(source: Source) -> str:
+    """By which the same pictures are recognised: a hash of some of them, evenly spread."""
+    count = min(SAMPLE, len(source))
+    sha = hashlib.sha256()
+    for i in range(count):
+        sha.update(source[i * len(source) // count].image.tobytes())
+    return sha.hexdigest()
 
 
 def same_data(folder: Path, company: PartialState, **facts: int | str) -> None:

@@ -29,7 +29,6 @@ from sfumato.training.processes import accelerator_for
 from sfumato.training.sections import Training
 
 UNPLANNED = 1 << 40  # more images than any run sees: the end is not known yet
-WARMUP_SHARE = 0.1  # a short run warms up for at most this share of it
 BAD_STEPS = 3  # so many steps without a finite gradient in a row, and the run goes back
 
 
@@ -63,8 +62,8 @@ class TrainStep:
 def learning_rate_at(images: int, total: int, settings: Training) -> float:
     """Linear warm-up, constant, then linear to zero over the last ``decay_fraction``."""
     assert settings.learning_rate is not None
-    warming = min(settings.warmup_images, WARMUP_SHARE * total)
-    warm = min(1.0, images / warming) if warming else 1.0
+    assert settings.warmup_images is not None
+    warm = min(1.0, images / settings.warmup_images) if settings.warmup_images else 1.0
     cooling = settings.decay_fraction * total
     cool = min(1.0, (total - images) / cooling) if cooling else 1.0
     return settings.learning_rate * warm * max(cool, 0.0)

@@ -1,7 +1,9 @@
-"""The model that a run has reached so far: what is in its checkpoints, before it is finished."""
+"""Where a model may lie: in a folder of its own, in a run, or in the checkpoints of a run."""
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -11,9 +13,37 @@ from torch import Tensor, nn
 from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.data import open_source
 from sfumato.errors import SfumatoError
-from sfumato.storage import Parts
+from sfumato.storage import Parts, embedded_parts, read_parts
 from sfumato.training import checkpoint
 from sfumato.training.recipe import load_recipe
+
+
+def parts_at(path: str | Path | None) -> Parts:
+    """The parts of the model in a folder: a model's, or a run's, finished or not.
+
+    Args:
+        path: None for the model inside the package.
+    Raises:
+        SfumatoError: if there is no intact model.
+    """
+    if path is None:
+        return embedded_parts()
+    folder = Path(path).expanduser()
+    if not (folder / "model" / "config.json").is_file():
+        return parts_of(folder) if (folder / "recipe.toml").is_file() else read_parts(folder)
+    parts = read_parts(folder / "model")  # a training run keeps its finished model there
+    gone_on = _images_seen(folder) > parts.card.get("images seen", math.inf)
+    return parts_of(folder) if gone_on else parts
+
+
+def _images_seen(run: Path) -> int:
+    newest = checkpoint.latest(run)
+    if newest is None:
+        return 0
+    try:
+        return int(json.loads((newest / checkpoint.STATE).read_bytes())["images_seen"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def parts_of(run: Path) -> Parts:

@@ -31,6 +31,13 @@ class NetworkName(str, Enum):
     patch_unet = "patch-unet"
 
 
+class Part(str, Enum):
+    """What can be kept from learning; an autoencoder that is taken from a model never learns."""
+
+    text = "text"
+    network = "network"
+
+
 @guarded
 def train(
     data: Annotated[
@@ -72,6 +79,16 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", metavar="", help="Go on where the run stopped.")
     ] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="MODEL", help="Begin with a model's weights: a folder, or embedded."
+        ),
+    ] = None,
+    freeze: Annotated[
+        list[Part] | None,
+        typer.Option(metavar="PART", help="With --from: text or network learns no more."),
+    ] = None,
     resume_from: Annotated[
         str | None, typer.Option("--resume-from-checkpoint", hidden=True)
     ] = None,
@@ -96,11 +113,17 @@ def train(
         raise typer.BadParameter(translate("train.no_data"))
     if channels not in (None, 1, 3, 4):
         raise typer.BadParameter(translate("train.channels"))
+    if freeze and not (start or recipe):
+        raise typer.BadParameter(translate("train.freeze_what"))
     for name, value in (("--minutes", minutes), ("--learning-rate", learning_rate)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise typer.BadParameter(translate("train.positive", name=name))
     sections: dict[str, dict[str, Any]] = {
         "data": {"resolution": resolution, "channels": channels},
+        "start": {
+            "model": _absolute(start),
+            "freeze": [part.value for part in freeze] if freeze else None,
+        },
         "network": {
             "size": size.value if size else None,
             "name": network.value if network else None,
@@ -133,3 +156,10 @@ def train(
         print_json(done)
     if done["interrupted"]:
         raise typer.Exit(INTERRUPTED)
+
+
+def _absolute(model: str | None) -> str | None:
+    """A run may be resumed from another folder; a name that is no folder stays a name."""
+    if model is None or not Path(model).expanduser().exists():
+        return model
+    return str(Path(model).expanduser().resolve())

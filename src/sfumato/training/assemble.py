@@ -1,0 +1,121 @@
+"""From a recipe to what is learned: the one place where its fields become objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from sfumato.architecture import Vocabulary, build_denoiser
+from sfumato.conditioning.prompted import Prompted
+from sfumato.data.example import Source
+from sfumato.diffusion import DiffusionLoss
+from sfumato.diffusion.randomness import seed_of
+from sfumato.networks.autoencoder import Autoencoder
+from sfumato.storage import Parts
+from sfumato.training.inherit import keep_tokenizer
+from sfumato.training.interrupt import Stop
+from sfumato.training.objective import Captions, Diffusion, Pictures, Reconstruction
+from sfumato.training.prepare import latents_of, pictures_of, vocabulary_of
+from sfumato.training.sections import Recipe, Training
+
+Built = TypeVar("Built")
+
+AUTOENCODER_WARMUP = 5_000  # images
+AUTOENCODER_HALF_LIFE = 10_000.0  # images
+
+
+def autoencoder_training(recipe: Recipe) -> Training:
+    """How the autoencoder is trained: like the network, but for what ``latent`` states.
+
+    AdamW, because its convolutions are none of the matrices that Muon is made for.
+    """
+    latent, training = recipe.latent, recipe.training
+    assert training.warmup_images is not None
+    warmup = min(AUTOENCODER_WARMUP, training.warmup_images, latent.images // 10)
+    return training.model_copy(
+        update={
+            "batch_size": latent.batch_size,
+            "micro_batch": latent.batch_size,
+            "learning_rate": latent.learning_rate,
+            "optimizer": "adamw",
+            "warmup_images": warmup,
+            "ema_half_life_images": AUTOENCODER_HALF_LIFE,
+        }
+    )
+
+
+def fresh(build: Callable[[Recipe], Built], recipe: Recipe, *purpose: str) -> Built:
+    """Modules whose first weights depend on the recipe's seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(recipe.training.seed, *purpose))
+        return build(recipe)
+
+
+def prepared(
+    recipe: Recipe,
+    source: Source,
+    folder: Path,
+    autoencoder: Autoencoder | None,
+    given: Parts | None,
+    stop: Stop,
+) -> tuple[Pictures, Vocabulary]:
+    """The pictures or latents to learn from, and the vocabulary; both are kept in the run.
+
+    Args:
+        folder: of the run.
+        autoencoder: trained, of a latent model.
+        given: the model to begin with.
+    """
+    pictures = pictures_of(source)
+    if autoencoder is not None:
+        autoencoder.eval().requires_grad_(False)
+        start = recipe.start
+        pictures = latents_of(
+            autoencoder,
+            pictures,
+            len(source),
+            folder / "latents.safetensors",
+            normalized=start.model is not None and "autoencoder" in start.take,
+            stop=stop,
+        ).__getitem__
+    tokenizer = folder / "tokenizer.json"
+    keep_tokenizer(given, recipe.start, tokenizer)
+    return pictures, vocabulary_of(source, recipe.conditioning, tokenizer)
+
+
+def reconstruction(recipe: Recipe, source: Source, autoencoder: Autoencoder) -> Reconstruction:
+    """What the autoencoder learns."""
+    return Reconstruction(
+        autoencoder,
+        pictures_of(source),
+        len(source),
+        noise=recipe.latent.noise,
+        seed=recipe.training.seed,
+    )
+
+
+def diffusion(
+    recipe: Recipe, prompted: Prompted, pictures: Pictures, captions: Captions
+) -> Diffusion:
+    """What the network learns; ``pictures``: or latents, as many as there are captions for."""
+    wanted = recipe.diffusion
+    assert wanted.weight != "auto", "a recipe is resolved before it is followed"
+    return Diffusion(
+        prompted,
+        pictures,
+        captions,
+        len(captions.first) - 1,
+        DiffusionLoss(
+            build_denoiser(recipe, prompted),
+            times=wanted.times,
+            time_mean=wanted.time_mean,
+            time_std=wanted.time_std,
+            weight=wanted.weight,
+            seed=recipe.training.seed,
+        ),
+        drop=recipe.conditioning.drop,
+        seed=recipe.training.seed,
+    )
