@@ -15,6 +15,7 @@ import math
 import platform
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,6 +78,12 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def used(wanted: argparse.Namespace, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Steps and guidance scale: as they were asked for, 0 too, else the model's own."""
+    asked = {name: getattr(wanted, name) for name in ("steps", "guidance_scale")}
+    return {name: defaults[name] if value is None else value for name, value in asked.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("model", help="a model folder or a finished run")
@@ -121,8 +128,7 @@ def main() -> None:
         "interval": [low, high],
         "pictures": len(made),
         "classifier_accuracy_on_real_test": accuracy,
-        "steps": wanted.steps or model.defaults["steps"],
-        "guidance_scale": wanted.guidance_scale or model.defaults["guidance_scale"],
+        **used(wanted, model.defaults),
         "sampler": model.defaults["sampler"],
         "seed": wanted.seed,
         "seconds_sampling": round(seconds, 1),

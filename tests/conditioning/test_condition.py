@@ -28,13 +28,6 @@ def test_what_is_padded_is_masked(make_condition):
     assert both.mask.tolist() == [[True, True, False, False], [True] * 4]
 
 
-def test_repeated_keeps_copies_together(make_condition, words):
-    condition = make_condition(1, [2, 3])
-    rows = words(condition)
-    assert same(words(condition.repeated(3)), [rows[0]] * 3 + [rows[1]] * 3)
-    assert same(words(condition.repeated(1)), rows)
-
-
 @settings(max_examples=30, deadline=None)
 @given(
     keep=st.lists(st.booleans(), min_size=1, max_size=6),

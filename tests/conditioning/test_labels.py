@@ -25,6 +25,12 @@ def test_classes_that_differ_in_case_only():
     assert labels.ids(["A", "a", "B", "b"]).tolist() == [[0], [2], [3], [1]]
 
 
+@pytest.mark.parametrize("classes", [["cat", "dog", "cat "], ["cat", "cat"], [" a", "a"]])
+def test_classes_that_no_prompt_can_tell_apart_are_refused(classes):
+    with pytest.raises(SfumatoError, match="are the same to a prompt. Rename"):
+        Labels(classes, 8)
+
+
 @pytest.mark.parametrize("prompt", ["trousers of silk", "4", "-1", "1.0", "²", "pullover"])
 def test_what_is_no_class_raises_with_a_cure(prompt):
     with pytest.raises(SfumatoError, match=r"4 classes.*Try: "):

@@ -339,6 +339,20 @@ def test_whatever_a_decoder_throws_becomes_a_reason(monkeypatch):
         decode(encode(Image.new("L", (8, 8))), 8, 1)
 
 
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [("_eight_bit", "too little memory to decode its 8 x 8 pixels"), ("Image.open", "to open it")],
+)
+def test_too_little_memory_is_no_broken_picture(monkeypatch, where, words):
+    def full(*_, **__):
+        raise MemoryError
+
+    content = encode(Image.new("L", (8, 8)))
+    monkeypatch.setattr(f"sfumato.data.decode.{where}", full)
+    with pytest.raises(UnreadablePicture, match=words):
+        decode(content, 8, 1)
+
+
 def test_wrong_number_of_channels_is_the_callers_mistake():
     with pytest.raises(ValueError, match="1, 3 or 4"):
         decode(encode(Image.new("L", (8, 8))), 8, 2)

@@ -416,3 +416,14 @@ def test_no_progress_bar_when_nobody_looks(nasty, capsys):
     FolderSource(nasty, 16, 3)
     printed = capsys.readouterr()
     assert printed.out == printed.err == ""
+
+
+def test_a_huge_folder_is_not_kept_in_memory_on_any_system(monkeypatch):
+    """Where NumPy counts in 32 bits, as on Windows, four pictures of 2^30 bytes come to nothing."""
+    product = np.prod
+    monkeypatch.setattr(np, "prod", lambda shape: product(shape, dtype=np.int32))
+    source = FolderSource.__new__(FolderSource)
+    source._found = scanning.Scan(Path(), "huge", paths=[Path()] * 4)
+    source.unreadable = dict.fromkeys(range(4), "not looked at")
+    source.channels, source.size = 1, 2**15
+    assert source._read_all() is None

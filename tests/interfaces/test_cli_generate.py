@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import model
 
 import sfumato as library
 from sfumato.diffusion import SAMPLERS
 from sfumato.interfaces.cli.generate import SamplerName
 from sfumato.interfaces.cli.options import ALIASES
 from sfumato.pictures.metadata import read_settings
+from sfumato.training.recipe import changed
 
 
 def pixels(path):
@@ -270,3 +272,37 @@ def test_names_of_other_tools_are_understood(sfumato, model_folder):
 
 def test_help_names_every_sampler():
     assert {name.value for name in SamplerName} == set(SAMPLERS)
+
+
+def test_what_changes_nothing_is_said(sfumato, model_folder):
+    wish = ("generate", "red heart", "-m", model_folder, "--negative-prompt", "blue")
+    plain = sfumato(*wish, "--guidance-scale", 1)
+    assert plain.exit_code == 0, plain.output
+    assert "negative prompt changes nothing" in plain.stderr
+    guided = sfumato(*wish, "--guidance-scale", 2, "--json")
+    assert json.loads(guided.stdout)["notes"] == []
+
+
+def test_words_that_are_not_read_are_named(sfumato, model_folder):
+    words = "red heart " * 20 + "last"
+    result = sfumato("generate", words, words, "red", "-m", model_folder, "--json")
+    [note] = json.loads(result.stdout)["notes"]
+    assert note.startswith("The prompt is longer") and note.endswith("heart last")
+    assert result.stderr == ""
+
+
+def test_threads_are_those_allowed(sfumato, model_folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    monkeypatch.setattr("sfumato.training.machine.threads_allowed", lambda: 3)
+    assert sfumato("generate", "a", "-m", model_folder).exit_code == 0
+    assert asked == [3]
+
+
+def test_a_picture_does_not_tell_where_the_data_lie(sfumato, tmp_path, monkeypatch):
+    made = model(16, 4)
+    made.recipe = changed(made.recipe, data={"name": "/home/anna/photos"})
+    made.card = {"name": "Sfumato /home/anna/photos tiny"}
+    monkeypatch.setattr(library, "load", lambda *_, **__: made)
+    assert sfumato("generate", "a", "-o", "a.png").exit_code == 0
+    assert read_settings(tmp_path / "a.png").model == "Sfumato photos tiny"

@@ -1,11 +1,10 @@
 """`sfumato info`: facts of models, runs and pictures, hashes verified."""
 
+import hashlib
 import json
 import shutil
 
 import pytest
-
-from sfumato.interfaces.cli.facts import _parameters
 
 
 def test_a_model(sfumato, model_folder):
@@ -27,12 +26,6 @@ def test_parameters_are_counted(sfumato, model_folder, latent_folder):
         wanted = sum(tensor.numel() for tensor in model.prompted.state_dict().values())
         assert said["parameters"] == wanted
         assert (said["autoencoder parameters"] is None) == (model.autoencoder is None)
-
-
-def test_a_header_may_hold_notes_besides_tensors():
-    header = {"__metadata__": {"format": "pt"}, "w": {"dtype": "F16", "shape": [3, 5]}}
-    text = json.dumps(header).encode()
-    assert _parameters(len(text).to_bytes(8, "little") + text) == 15
 
 
 def test_for_people_facts_are_lines(sfumato, model_folder):
@@ -81,3 +74,50 @@ def test_what_is_nothing_is_said(sfumato, what):
     result = sfumato("info", what)
     assert result.exit_code == 1
     assert "no model in" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("config.json", {"format": "sfumato-model/2", "recipe": None}, "Update Sfumato"),
+        ("config.json", {"recipe": None}, "recipe in m is damaged"),
+        ("config.json", {"recipe": {"data": 3}}, "recipe in m is damaged"),
+        ("config.json", {"classes": 5}, "classes in m are damaged"),
+        ("config.json", None, "settings in m are damaged"),
+        ("card.json", None, "settings in m are damaged"),
+        ("model.safetensors", None, "weights in m do not fit"),
+    ],
+)
+def test_a_later_or_a_damaged_model_is_a_sentence(
+    sfumato, model_folder, tmp_path, name, change, words
+):
+    shutil.copytree(model_folder, tmp_path / "m")
+    content = b"[" * 50_000
+    if change is not None:
+        content = json.dumps({**json.loads((model_folder / name).read_bytes()), **change}).encode()
+    rewrite(tmp_path / "m", name, content)
+    result = sfumato("info", "m")
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+def test_json_knows_no_nan(sfumato, model_folder, tmp_path):
+    shutil.copytree(model_folder, tmp_path / "m")
+    rewrite(tmp_path / "m", "card.json", b'{"loss": NaN, "all": [Infinity, 1.5], "name": "x"}')
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    said = json.loads(sfumato("info", "m", "--json").stdout, parse_constant=refuse)
+    assert (said["loss"], said["all"], said["name"]) == (None, [None, 1.5], "x")
+
+
+def rewrite(folder, name, content):
+    """Another content for a file of a model, and a manifest that is true again."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"][name] = {
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -117,6 +117,17 @@ def test_messages_follow_the_language(run, tmp_path):
     assert "Скажите, что нарисовать" in done.stderr
 
 
+def test_letters_that_a_pipe_lacks_end_nothing(run):
+    """A pipe on Windows carries cp1252; Russian goes through as numbers of letters."""
+    russian = {"PYTHONIOENCODING": "cp1252", "SFUMATO_LANG": "ru"}
+    done = run("-m", "sfumato", "data", "list", env=russian)
+    assert done.returncode == 0, done.stderr
+    assert r"\u043b\u0438\u0446\u0435\u043d\u0437\u0438\u044f" in done.stdout  # licence
+    done = run("-m", "sfumato", "info", "солнце", "--json", env=russian)
+    assert done.returncode == 1
+    assert "солнце" in json.loads(done.stdout)["error"]
+
+
 def test_a_full_disk_is_called_a_full_disk(run, model_folder, tmp_path):
     code = (
         "import errno, os, sys\n"

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import EpsImagePlugin, Image, PngImagePlugin
 
+from sfumato.data import decode
 from sfumato.errors import SfumatoError
 from sfumato.pictures.metadata import (
+    MAX_PIXELS,
     Settings,
     parameters,
     parse_parameters,
@@ -210,3 +212,46 @@ def test_pictures_without_settings(tmp_path):
         read_settings(tmp_path / "b.png")
     with pytest.raises(SfumatoError, match="cannot be read as a picture"):
         read_settings(tmp_path / "missing.png")
+
+
+def test_only_png_is_opened_whatever_its_name(tmp_path, monkeypatch):
+    """Pillow gives an EPS to Ghostscript, a program that runs what it reads."""
+    started = []
+    monkeypatch.setattr("subprocess.check_call", lambda *given, **_: started.append(given))
+    monkeypatch.setattr(EpsImagePlugin, "has_ghostscript", lambda: True)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    (tmp_path / "evil.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    picture().convert("RGB").save(tmp_path / "b.png", format="TIFF")
+    for name in ("evil.png", "b.png"):
+        with pytest.raises(SfumatoError, match="it is no PNG file"):
+            read_settings(tmp_path / name)
+    assert not started
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("side", [10_001, 20_000])
+def test_a_picture_too_large_is_not_decoded(tmp_path, monkeypatch, side):
+    def refuse(*_):
+        raise AssertionError("the pixels were decoded")
+
+    picture().save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:24] = struct.pack(">II", side, side)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "a.png").write_bytes(content)
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", refuse)
+    with pytest.raises(SfumatoError, match="cannot be read as a picture: .*pixels"):
+        read_settings(tmp_path / "a.png")
+
+
+def test_the_largest_picture_is_the_same_everywhere():
+    assert MAX_PIXELS == decode.MAX_PIXELS
+
+
+def test_whatever_a_decoder_throws_becomes_a_sentence(tmp_path, monkeypatch):
+    picture().save(tmp_path / "a.png")
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda self: {}["no such key"])
+    with pytest.raises(SfumatoError, match="no such key"):
+        read_settings(tmp_path / "a.png")

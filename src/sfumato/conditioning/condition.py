@@ -51,11 +51,6 @@ class Condition:
             torch.where(keep[:, None], own.mask, null.mask),
         )
 
-    def repeated(self, count: int) -> Condition:
-        """Every row ``count`` times, in place: a, a, b, b."""
-        parts = (self.vector, self.tokens, self.mask)
-        return Condition(*(part.repeat_interleave(count, 0) for part in parts))
-
     def _padded(self, length: int) -> Condition:
         missing = length - self.tokens.shape[1]
         if not missing:

@@ -19,12 +19,24 @@ class Labels(nn.Module):
     Args:
         classes: names, in label order.
         width: D of the condition.
+
+    Raises:
+        SfumatoError: for two names that no prompt can tell apart.
     """
 
     def __init__(self, classes: list[str], width: int) -> None:
         super().__init__()
         self.classes = list(classes)
         self.width = width
+        seen: dict[str, str] = {}
+        for name in self.classes:
+            other = seen.get(name.strip())
+            if other is not None:
+                raise SfumatoError(
+                    f"The classes {other!r} and {name!r} are the same to a prompt. "
+                    "Rename one of them, or put them together."
+                )
+            seen[name.strip()] = name
         # the last row is the learned null
         self.embedding = nn.Embedding(len(classes) + 1, width)
         nn.init.normal_(self.embedding.weight, std=0.5)

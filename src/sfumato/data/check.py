@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,10 +95,6 @@ class HealthReport:
                 for kind, found in self.findings.items()
             },
         }
-
-    def json(self) -> str:
-        """`to_dict` as one JSON object."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=2)
 
 
 def check(data: str | Path | Source, split: str = "train") -> HealthReport:

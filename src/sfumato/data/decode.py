@@ -92,6 +92,8 @@ def _identify(stream: io.IOBase) -> Image.Image:
             raise UnreadablePicture("the file is empty") from None
         kinds = "PNG, JPEG, WebP, GIF, BMP or TIFF"
         raise UnreadablePicture(f"not a picture ({kinds}), whatever its name says") from None
+    except MemoryError:
+        raise UnreadablePicture("there is too little memory to open it") from None
     except Exception as error:  # broken data make decoders raise almost anything
         raise UnreadablePicture(f"its header is broken or cut off ({_short(error)})") from None
 
@@ -106,7 +108,7 @@ def to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
     """An open picture as uint8 (channels, size, size); see `decode`.
 
     Raises:
-        UnreadablePicture: the pixels are truncated or broken.
+        UnreadablePicture: the pixels are truncated or broken, or memory does not suffice.
     """
     if channels not in (1, 3, 4):
         raise ValueError(f"channels must be 1, 3 or 4, not {channels}")
@@ -115,6 +117,9 @@ def to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
             with _one_at_a_time:
                 return _to_pixels(image, size, channels)
         return _to_pixels(image, size, channels)
+    except MemoryError:
+        sides = f"{image.width} x {image.height} pixels"
+        raise UnreadablePicture(f"there is too little memory to decode its {sides}") from None
     except Exception as error:  # broken data make decoders raise almost anything
         raise UnreadablePicture(f"its pixels are broken or cut off ({_short(error)})") from None
 

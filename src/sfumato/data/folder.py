@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from sfumato.cores import cores
 from sfumato.data.decode import (
     UnreadablePicture,
     is_grey,
@@ -132,7 +133,7 @@ class FolderSource:
 
     def _read_all(self) -> np.ndarray | None:
         shape = (len(self), self.channels, self.size, self.size)
-        cache = np.zeros(shape, dtype=np.uint8) if np.prod(shape) <= CACHE_LIMIT else None
+        cache = np.zeros(shape, dtype=np.uint8) if math.prod(shape) <= CACHE_LIMIT else None
 
         def read(index: int) -> None:
             pixels = self._decode(index)
@@ -158,7 +159,7 @@ class FolderSource:
         chosen = range(len(self)) if chosen is None else chosen
         todo = [index for index in chosen if index not in self.unreadable]
         results: list[tuple[int, _T | None]] = []
-        workers = min(4, _cores())  # Pillow decodes outside Python's lock
+        workers = min(4, cores())  # Pillow decodes outside Python's lock
         with (
             warnings.catch_warnings(),
             ThreadPoolExecutor(workers) as pool,
@@ -189,12 +190,6 @@ class FolderSource:
             f"{self.unreadable[first]}). Mend or remove them; "
             f'"sfumato data check {root}" lists them all.'
         )
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 __all__ = ["CACHE_LIMIT", "FolderSource", "Scan"]

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from sfumato.errors import SfumatoError
 from sfumato.pictures.files import write_whole
@@ -23,6 +23,9 @@ Metadata = Literal["full", "seed", "none"]
 #: What may be written into a picture: all settings, the seed only (nothing that was typed),
 #: or nothing.
 CHOICES: tuple[Metadata, ...] = get_args(Metadata)
+
+#: Largest picture that is decoded for its settings, in pixels, the same as in `sfumato.data`.
+MAX_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -75,13 +78,21 @@ def read_settings(path: Path) -> Settings | None:
     """The settings inside a picture, ours or those of another tool; None if there are none.
 
     Raises:
-        SfumatoError: when the file is no picture that can be read.
+        SfumatoError: when the file is no PNG that can be read, or above `MAX_PIXELS`.
     """
     try:
-        with Image.open(path) as picture:
+        # what we write and nothing else: Pillow would start Ghostscript for an EPS named .png
+        with Image.open(path, formats=("PNG",)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                sides = f"{picture.width} x {picture.height}"
+                raise ValueError(f"{sides} pixels are above {MAX_PIXELS // 10**6} megapixels")
             picture.load()  # text chunks may stand behind the pixels
             text = dict(picture.info)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        raise SfumatoError(f"{path} cannot be read as a picture: it is no PNG file.") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # broken data make decoders raise almost anything
         raise SfumatoError(f"{path} cannot be read as a picture: {error}.") from error
     ours = text.get("sfumato")
     if isinstance(ours, str):

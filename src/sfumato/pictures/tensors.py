@@ -1,10 +1,7 @@
-"""Tensors in [-1, 1] to pictures of 8 bits and back."""
+"""Tensors in [-1, 1] to pictures of 8 bits."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -16,7 +13,6 @@ from sfumato.errors import SfumatoError
 HAZE = 3.5 / 255
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_CHANNELS = {mode: channels for channels, mode in _MODES.items()}
 
 
 def to_pictures(x: Tensor) -> list[Image.Image]:
@@ -46,39 +42,6 @@ def to_pictures(x: Tensor) -> list[Image.Image]:
     levels = (unit * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
     mode = _MODES[x.shape[1]]
     return [Image.fromarray(picture[..., 0] if mode == "L" else picture) for picture in levels]
-
-
-def from_pictures(pictures: Sequence[Image.Image], channels: int | None = None) -> Tensor:
-    """Turn pictures of one size into a batch (B, C, H, W) float32 in [-1, 1].
-
-    Args:
-        pictures: at least one, all of the same size.
-        channels: 1, 3 or 4; without it, what the first picture has.  Transparent pictures
-            are laid on white when 1 or 3 channels are asked for.
-
-    Raises:
-        ValueError: when there is no picture or the sizes differ.
-    """
-    if not pictures or len({picture.size for picture in pictures}) != 1:
-        raise ValueError("pictures of one size are needed, and at least one")
-    mode = _MODES[channels or _CHANNELS.get(pictures[0].mode, 3)]
-    levels = np.stack([np.asarray(convert(picture, mode)) for picture in pictures])
-    unit = torch.from_numpy(levels).to(torch.float32) / 255
-    unit = unit[:, None] if unit.ndim == 3 else unit.permute(0, 3, 1, 2)
-    if mode == "RGBA":
-        unit = torch.cat([unit[:, :3] * unit[:, 3:], unit[:, 3:]], dim=1)
-    return (unit * 2 - 1).contiguous()
-
-
-def convert(picture: Image.Image, mode: str) -> Image.Image:
-    """Change a picture's mode; transparency is laid on white where the mode has none."""
-    if picture.mode == mode:
-        return picture
-    if mode != "RGBA" and picture.has_transparency_data:
-        straight = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, straight).convert("RGB")
-    return picture.convert(mode)
 
 
 def _straight(unit: Tensor) -> Tensor:

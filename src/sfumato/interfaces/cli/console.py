@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -62,13 +64,29 @@ def note(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on standard output."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    """One JSON object on standard output, in ASCII, which every pipe of every system carries."""
+    typer.echo(json.dumps(_finite(value), allow_nan=False))
+
+
+def speak_everywhere() -> None:
+    """Let no letter end a command: what the output's encoding lacks is written as its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def on_terminal() -> bool:
     """Whether a person watches standard error."""
     return sys.stderr.isatty()
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for what JSON does not know: not a number, and infinities."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _sentence(error: Exception) -> str:

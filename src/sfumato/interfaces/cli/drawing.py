@@ -76,14 +76,22 @@ def carry_out(order: Order) -> dict[str, Any]:
     say = (lambda text: None) if order.quiet else note
     clock = [time.perf_counter()]
     say(translate("generate.loading", model=order.model or translate("embedded")))
-    import sfumato
+    import torch
 
+    import sfumato
+    from sfumato.interfaces.cli.remarks import remarks
+    from sfumato.training.machine import threads_allowed
+
+    torch.set_num_threads(threads_allowed())
     model = sfumato.load(order.model, device=order.device or "auto")
     clock.append(time.perf_counter())
     chosen = {
         name: model.defaults[name] if getattr(order, name) is None else getattr(order, name)
         for name in ("steps", "guidance_scale", "sampler")
     }
+    notes = remarks(model, order.prompts, order.negative_prompt, chosen["guidance_scale"])
+    for one in notes:
+        say(one)
     number = len(order.prompts) * order.count
     say(translate("generate.sampling", number=number, seed=order.seed, **chosen))
     walk = _sample(model, order, chosen)
@@ -97,6 +105,7 @@ def carry_out(order: Order) -> dict[str, Any]:
         "model": order.model or "embedded",
         **chosen,
         "evaluations": walk.evaluations,
+        "notes": notes,
         "seconds": {"load": load, "sample": sample, "save": save},
     }
 
@@ -151,6 +160,9 @@ def _save(
     order: Order, chosen: dict[str, Any], walk: Walk, model: TextToImage
 ) -> list[dict[str, Any]]:
     """Save every picture with its settings; prints the paths unless the order is quiet."""
+    from sfumato.card import told_card
+
+    name = told_card(model.recipe, model.card).get("name", Path(order.model or "embedded").name)
     saved: list[dict[str, Any]] = []
     for number, picture in enumerate(walk.pictures):
         which, index = divmod(number, order.count)
@@ -161,7 +173,7 @@ def _save(
             index=index,
             width=picture.width,
             height=picture.height,
-            model=str(model.card.get("name", order.model or "embedded")),
+            model=str(name),
             version=__version__,
             **chosen,
         )

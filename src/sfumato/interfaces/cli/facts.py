@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.resources import as_file, files
@@ -47,25 +45,27 @@ def lines_of(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 def _model(folder: Path) -> dict[str, Any]:
     from sfumato.data.emoji import STYLES
-    from sfumato.storage import verified
+    from sfumato.storage import opened, tensors_in
 
-    contents = verified(folder)
-    config = json.loads(contents["config.json"])
-    card = json.loads(contents.get("card.json", b"{}"))
-    recipe = config["recipe"]
+    found = opened(folder)
+    numbers = {
+        name: sum(tensor.numel() for tensor in tensors_in(content, folder).values())
+        for name, content in found.contents.items()
+        if name.endswith(".safetensors")
+    }
     return {
         "kind": "model",
         "path": str(folder),
-        **{key: value for key, value in card.items() if key != "parameters"},
-        "parameters": _parameters(contents["model.safetensors"]),
-        "autoencoder parameters": _parameters(contents.get("autoencoder.safetensors")),
+        **{key: value for key, value in found.card.items() if key != "parameters"},
+        "parameters": numbers["model.safetensors"],
+        "autoencoder parameters": numbers.get("autoencoder.safetensors"),
         "styles": [english for english, _ in STYLES.values()]
-        if recipe["data"]["name"] == "emoji"
+        if found.recipe.data.name == "emoji"
         else [],
-        "classes": list(config.get("classes", ())),
-        "bytes": sum(len(content) for content in contents.values()),
-        "hashes": translate("info.verified", count=len(contents)),
-        "recipe": recipe,
+        "classes": list(found.classes),
+        "bytes": sum(len(content) for content in found.contents.values()),
+        "hashes": translate("info.verified", count=len(found.contents)),
+        "recipe": found.config["recipe"],
     }
 
 
@@ -104,11 +104,3 @@ def _picture(path: Path) -> dict[str, Any]:
     if settings is None:
         raise SfumatoError(translate("info.no_settings", path=path))
     return {"kind": "picture", "path": str(path), **asdict(settings)}
-
-
-def _parameters(content: bytes | None) -> int | None:
-    """How many numbers a safetensors file holds, read from its header."""
-    if content is None:
-        return None
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name[:2] != "__")
