@@ -219,3 +219,9 @@ def test_both_networks_of_a_size_have_about_as_many_parameters(width, depth):
         unet = PatchUNet(3, 64, 4, width, depth, 256)
     one, other = (sum(p.numel() for p in m.parameters()) for m in (transformer, unet))
     assert 0.9 < one / other < 1.1
+
+
+def test_every_place_has_a_position_of_its_own_from_the_start(make_network):
+    positions = make_network(2, 16, patch=4, width=32).positions.detach().flatten(0, -2)
+    distances = torch.cdist(positions, positions) + 1e9 * torch.eye(len(positions))
+    assert distances.min() > 0.1

@@ -70,7 +70,7 @@ def test_a_sample_is_the_same_in_any_batch(make: Any, first: int, cut: int) -> N
 
 
 def test_the_loss_is_the_one_put_together_by_hand() -> None:
-    objective = diffusion()
+    objective = diffusion(diffusion={"target": "flow"})
     samples = range(30, 39)  # over the end of two epochs
     loss, t = objective.loss(objective.module, samples)
     places = indices(4, 30, 9, 7)
@@ -187,3 +187,13 @@ def test_captions_are_recognised_by_their_digest() -> None:
     moved = base.first.clone()
     moved[2] -= 1
     assert replace(base, first=moved).digest != base.digest
+
+
+def test_large_latents_have_their_price() -> None:
+    objective = reconstruction()
+    free, dear = replace(objective, price=0.0), replace(objective, price=2.0)
+    pictures = PICTURES[objective.positions(range(5))]
+    latents = objective.module.encode(pictures)  # type: ignore[operator]
+    difference = dear.loss(dear.module, range(5))[0] - free.loss(free.module, range(5))[0]
+    torch.testing.assert_close(difference, 2 * latents.square().flatten(1).mean(1))
+    assert difference.min() > 0.001 and objective.price > 0

@@ -1,0 +1,1 @@
+"""How good a model is: a judge trained on real pictures, and what it says of made ones."""

@@ -1,0 +1,104 @@
+"""Is the asked colour the colour of the picture?  A small rule in HSV, tested on real emoji.
+
+Every pixel that is at least half opaque votes with its un-premultiplied colour.  It is coloured
+when its chroma (largest minus smallest of R, G, B) is at least 0.12, and then votes with the
+weight of its chroma, so that shading, shine and outlines do not outvote the body.  A colour is
+right when at least half of the coloured votes lie in its region:
+
+    colour   hue in degrees   saturation    brightness
+    red      325 to 18        from 0.45     from 0.4
+    orange     5 to 40        from 0.5      from 0.65
+    yellow    30 to 70        from 0.4      from 0.65
+    green     60 to 175
+    blue     170 to 250
+    purple   245 to 315
+    pink     300 to 345       below 0.85    from 0.75
+    brown    335 to 45        below 0.8     below 0.8
+
+Regions overlap where designers disagree: one vendor's yellow square is another's orange.
+Black (brightness below 0.4), grey and white (from 0.7) are right when at least a third of the
+pixels are not coloured and at least half of those are of the asked brightness.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CHROMA = 0.12
+GREYS = {"black": (0.0, 0.4), "grey": (0.3, 0.85), "white": (0.7, 1.01)}
+"""Brightness from and below which a grey pixel has that name."""
+
+#: name -> (hue from, hue to, saturation from, below, brightness from, below)
+REGIONS = {
+    "red": (325, 18, 0.45, 1.01, 0.4, 1.01),
+    "orange": (5, 40, 0.5, 1.01, 0.65, 1.01),
+    "yellow": (30, 70, 0.4, 1.01, 0.65, 1.01),
+    "green": (60, 175, 0.0, 1.01, 0.0, 1.01),
+    "blue": (170, 250, 0.0, 1.01, 0.0, 1.01),
+    "purple": (245, 315, 0.0, 1.01, 0.0, 1.01),
+    "pink": (300, 345, 0.0, 0.85, 0.75, 1.01),
+    "brown": (335, 45, 0.0, 0.8, 0.0, 0.8),
+}
+NAMES = (*REGIONS, *GREYS)
+
+_BODY = 0.25  # share of coloured pixels without which a thing counts as grey
+
+
+def shows(image: np.ndarray, colour: str) -> bool:
+    """Whether the picture is mainly of that colour; see the module for the rule.
+
+    Args:
+        image: uint8 (C, H, W); C = 4 premultiplied RGBA, 3 RGB (near-white is taken for paper).
+        colour: one of `NAMES`.
+    """
+    return share(image, colour) >= 0.5
+
+
+def share(image: np.ndarray, colour: str) -> float:
+    """The share of the votes that the colour gets, in [0, 1]."""
+    rgb = _opaque(image)
+    if not len(rgb):
+        return 0.0
+    high = rgb.max(1)
+    chroma = high - rgb.min(1)
+    coloured = chroma >= CHROMA
+    if colour in GREYS:
+        if coloured.mean() > 2 / 3:
+            return 0.0
+        least, below = GREYS[colour]
+        bright = high[~coloured]
+        return float(((bright >= least) & (bright < below)).mean())
+    if coloured.mean() < _BODY:
+        return 0.0
+    rgb, high, chroma = rgb[coloured], high[coloured], chroma[coloured]
+    start, end, least, below, dark, bright_ = REGIONS[colour]
+    angle, saturation = hue(rgb), chroma / high
+    # a region that goes over 0 degrees is two pieces
+    turn = (angle >= start) & (angle < end) if start < end else (angle >= start) | (angle < end)
+    inside = turn & (saturation >= least) & (saturation < below)
+    inside &= (high >= dark) & (high < bright_)
+    return float(chroma[inside].sum() / chroma.sum())
+
+
+def hue(rgb: np.ndarray) -> np.ndarray:
+    """Hue in degrees [0, 360) of colours (N, 3) in [0, 1]; 0 for greys."""
+    red, green, blue = rgb.T
+    high = rgb.max(1)
+    chroma = high - rgb.min(1)
+    safe = np.where(chroma > 0, chroma, 1)
+    sixth = np.where(
+        high == red,
+        (green - blue) / safe % 6,
+        np.where(high == green, (blue - red) / safe + 2, (red - green) / safe + 4),
+    )
+    return np.where(chroma > 0, 60 * sixth % 360, 0.0)
+
+
+def _opaque(image: np.ndarray) -> np.ndarray:
+    """Un-premultiplied colours (N, 3) in [0, 1] of the pixels that show something."""
+    channels = image.reshape(len(image), -1).astype(np.float64) / 255
+    if len(channels) == 4:
+        seen = channels[3] >= 0.5
+        return np.clip(channels[:3, seen] / channels[3, seen], 0, 1).T
+    rgb = (channels if len(channels) == 3 else np.repeat(channels, 3, axis=0)).T
+    return rgb[rgb.min(1) < 0.97]

@@ -1,0 +1,82 @@
+"""Do the samples, as a set, look like the real pictures?  All distances, with their floors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sfumato.evaluation.distances import (
+    NEIGHBOURS,
+    frechet,
+    halves,
+    kernel,
+    kernel_resampled,
+    precision_recall,
+)
+from sfumato.evaluation.intervals import TIMES, generator, interval, mean
+
+REFERENCES = 4096
+"""Real pictures compared with, at most: their kernel matrix then takes 128 MB."""
+
+
+def compare(samples: np.ndarray, real: np.ndarray, seed: int) -> dict[str, Any]:
+    """Frechet and kernel distance, precision and recall, each with interval and floor.
+
+    Args:
+        samples, real: features (N, D), (M, D) of 8-bit, un-augmented pictures; at least 8 each.
+        seed: of resampling and divisions.
+    Returns:
+        JSON: "frechet", "kernel", "precision", "recall", each with value, low, high, count,
+        "halves" (half of the real pictures against the other half) and "perfect" (as many real
+        pictures as there are samples against the rest: what perfect samples would score).
+    """
+    draw = generator(seed, "references")
+    chosen = np.sort(draw.permutation(len(real))[:REFERENCES])
+    real = real[chosen]
+    few = min(len(samples), len(real) // 2)
+    found: dict[str, Any] = {"references": len(real), "samples": len(samples)}
+    for name, distance, resampled in (
+        ("frechet", frechet, _frechet_resampled(samples, real, seed)),
+        ("kernel", kernel, kernel_resampled(samples, real, TIMES, seed)),
+    ):
+        value = interval(distance(samples, real), resampled, len(samples), centred=True)
+        found[name] = {
+            **value.to_dict(),
+            "halves": float(halves(distance, real, seed).mean()),
+            "perfect": float(halves(distance, real, seed, count=few).mean()),
+        }
+    found |= _manifolds(samples, real, seed)
+    return found
+
+
+def _frechet_resampled(samples: np.ndarray, real: np.ndarray, seed: int) -> np.ndarray:
+    # a quarter of the resamples: each costs two eigen-decompositions
+    draw = generator(seed, "frechet")
+    return np.array(
+        [
+            frechet(
+                samples[draw.integers(0, len(samples), len(samples))],
+                real[draw.integers(0, len(real), len(real))],
+            )
+            for _ in range(TIMES // 4)
+        ]
+    )
+
+
+def _manifolds(samples: np.ndarray, real: np.ndarray, seed: int) -> dict[str, Any]:
+    """Precision and recall against as many real pictures, and what real ones score."""
+    few = min(len(samples), len(real) // 2)
+    if few <= NEIGHBOURS:
+        return {}
+    mixed = generator(seed, "manifolds").permutation(len(real))
+    ones, others = real[mixed[:few]], real[mixed[few : 2 * few]]
+    precision, recall = precision_recall(samples[:few], ones)
+    perfect = precision_recall(others, ones)
+    return {
+        "precision": {
+            **mean(precision, seed, "precision").to_dict(),
+            "perfect": float(perfect[0].mean()),
+        },
+        "recall": {**mean(recall, seed, "recall").to_dict(), "perfect": float(perfect[1].mean())},
+    }
