@@ -1,0 +1,161 @@
+"""Equal processor time for different ways to train on the emoji, side by side in one run.
+
+Every contender trains in turn, a slice of processor time at a time, until each has had its
+minutes; learning rates stay constant after the warm-up.  Latent contenders share one trained
+autoencoder (its training is not counted; the time that took stands in docs/log.md).  Then the
+averaged weights of each draw the same things from name and style, and a judge trained on other
+designers' art (`scripts/build_evaluation_art.py`, `sfumato judge`) says what the pictures show.
+
+    python benchmarks/equal_time.py --judge runs/judge --autoencoder runs/embedded --minutes 5
+
+Printed for each: pictures seen, whether a picture is judged nearer to its own prompt than to
+another's (chance 50%), the judge's top 5 of all things, the Frechet distance in the judge's
+features to the real pictures asked for, and the share of the ceiling (what real ones score).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import sfumato
+from sfumato.data.emoji import STYLES, EmojiSource
+from sfumato.diffusion.randomness import seed_of
+from sfumato.evaluation.agreement import ranks
+from sfumato.evaluation.distances import frechet
+from sfumato.evaluation.judge import Judge
+
+LATENT = {"use": True, "images": 0}
+PIXELS = {"use": False}
+UNET = {"name": "patch-unet"}
+CONTENDERS: dict[str, dict[str, dict[str, Any]]] = {
+    "transformer, latents, patch 2": {"latent": LATENT, "network": {"patch": 2}},
+    "transformer, latents, patch 1": {"latent": LATENT, "network": {"patch": 1}},
+    "the same with AdamW, patch 2": {
+        "latent": LATENT,
+        "network": {"patch": 2},
+        "training": {"optimizer": "adamw"},
+    },
+    "U-Net, latents, patch 1": {"latent": LATENT, "network": {**UNET, "patch": 1}},
+    "transformer, pixels, patch 8": {"latent": PIXELS, "network": {"patch": 8}},
+    "U-Net, pixels, patch 4": {"latent": PIXELS, "network": {**UNET, "patch": 4}},
+}
+TRAINING = {
+    "images": 100_000_000,  # never reached: the learning rate stays constant
+    "warmup_images": 3_000,
+    "ema_half_life_images": 10_000.0,
+    "precision": "bf16",
+    "device": "cpu",
+    "threads": 1,
+    "batch_size": 128,
+    "save_every_minutes": 1e6,
+    "sample_every_images": 10**9,
+}
+
+
+def begin(name: str, folder: Path, given: str) -> Iterator[Any]:
+    changes = CONTENDERS[name]
+    use = changes["latent"]["use"]
+    start = {"model": given, "take": ["autoencoder"]} if use else {}
+    asked = {
+        "latent": changes["latent"],
+        "network": {"name": "patch-transformer", "size": "small", **changes["network"]},
+        "conditioning": {"vocabulary": 6144},
+        "training": {**TRAINING, **changes.get("training", {})},
+    }
+    if start:
+        asked["start"] = start
+        # of the model only the autoencoder is wanted
+        asked["network"] |= {"width": 256, "depth": 8, "heads": 4}
+    return sfumato.train("emoji", folder, **asked)
+
+
+def trained(names: list[str], out: Path, minutes: float, given: str) -> dict[str, dict[str, float]]:
+    """Images seen and mean loss of each after so many minutes of its own processor time."""
+    walks = {name: begin(name, out / str(i), given) for i, name in enumerate(names)}
+    used = dict.fromkeys(names, 0.0)
+    seen: dict[str, dict[str, float]] = {name: {} for name in names}
+    for name in names:
+        next(walks[name])  # what is made ready once (latents, captions) is not counted
+    for turn in range(1, 11):
+        for name in names:
+            loss = []
+            while used[name] < 60 * minutes * turn / 10:
+                began = time.process_time()
+                step = next(walks[name])
+                used[name] += time.process_time() - began
+                loss.append(float(step.loss.mean()))
+            seen[name] = {"images": step.images_seen, "loss": float(np.mean(loss or [np.nan]))}
+        print(f"{turn}/10", {name: int(seen[name]["images"]) for name in names}, flush=True)
+    for walk in walks.values():
+        walk.close()  # type: ignore[attr-defined]
+    return seen
+
+
+def pairs(count: int) -> tuple[list[str], list[str], np.ndarray]:
+    """Prompts (name and style), their things, and the real pictures of just these."""
+    source = EmojiSource()
+    rows = [(source.metadata(i), i) for i in range(len(source))]
+    rows = [(row, i) for row, i in rows if row["group"] != "flags"]
+    rows.sort(key=lambda pair: seed_of(0, "equal time", pair[0]["file_name"]))
+    rows = rows[:count]
+    prompts = [f"{row['name_en'].lower()}, {STYLES[row['style']][0]}" for row, _ in rows]
+    return prompts, [r["thing"] for r, _ in rows], np.stack([source[i].image for _, i in rows])
+
+
+def premultiplied(pictures: list[Any]) -> np.ndarray:
+    from sfumato.data.decode import fit
+
+    return np.stack([fit(picture, 64, 4) for picture in pictures])
+
+
+def judged(
+    judge: Judge, images: np.ndarray, things: list[str], real: np.ndarray
+) -> dict[str, float]:
+    scores = judge.scores(images)
+    own = np.array([judge.labels.index(thing) for thing in things])
+    rank = ranks(scores, own)
+    rows = np.arange(len(own))
+    return {
+        "nearer": float((scores[rows, own] > scores[rows, np.roll(own, 1)]).mean()),
+        "top 1": float((rank < 1).mean()),
+        "top 5": float((rank < 5).mean()),
+        "Frechet": float(frechet(judge.features(images), judge.features(real))),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--judge", type=Path, required=True)
+    parser.add_argument("--autoencoder", required=True, help="a model or run whose latents to use")
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--things", type=int, default=300)
+    parser.add_argument("--only", nargs="*", help="parts of the names of contenders")
+    parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/equal_time"))
+    wanted = parser.parse_args()
+    torch.set_num_threads(1)
+    names = [n for n in CONTENDERS if not wanted.only or any(part in n for part in wanted.only)]
+    seen = trained(names, wanted.output, wanted.minutes, wanted.autoencoder)
+    judge = Judge.load(wanted.judge)
+    prompts, things, real = pairs(wanted.things)
+    table = {"real pictures": judged(judge, real, things, real)}
+    for i, name in enumerate(names):
+        model = sfumato.load(wanted.output / str(i), device="cpu")
+        made = premultiplied(model.generate(prompts, seed=0))
+        table[name] = {**seen[name], **judged(judge, made, things, real)}
+        row = ", ".join(f"{key} {value:.4g}" for key, value in table[name].items())
+        print(f"{name}: {row}", flush=True)
+    print("real pictures:", {k: round(v, 3) for k, v in table["real pictures"].items()})
+    facts = {"minutes": wanted.minutes, "things": wanted.things, "judge": judge.hash}
+    (wanted.output / "table.json").write_text(json.dumps({**facts, "table": table}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
