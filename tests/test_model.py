@@ -140,7 +140,9 @@ def test_guidance_is_between_and_beyond(pixels: TextToImage) -> None:
 
 
 def replace_interval(made: TextToImage, interval: tuple[float, float]) -> TextToImage:
-    sampling = made.recipe.sampling.model_copy(update={"guidance_interval": interval})
+    # unbounded, so that the law of guidance shows
+    changes = {"guidance_interval": interval, "threshold": "none"}
+    sampling = made.recipe.sampling.model_copy(update=changes)
     recipe = made.recipe.model_copy(update={"sampling": sampling})
     return TextToImage(recipe, made.prompted, made.autoencoder)
 

@@ -15,7 +15,17 @@ from sfumato.architecture import build_denoiser, latent_shape
 from sfumato.conditioning.condition import Condition
 from sfumato.conditioning.prompted import Prompted
 from sfumato.device import pick_device
-from sfumato.diffusion import SAMPLERS, Denoises, Guided, State, Step, grid, sample, start
+from sfumato.diffusion import (
+    SAMPLERS,
+    Denoises,
+    Guided,
+    State,
+    Step,
+    Thresholded,
+    grid,
+    sample,
+    start,
+)
 from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.pictures.tensors import to_pictures
@@ -23,6 +33,8 @@ from sfumato.storage import Parts, write_parts
 from sfumato.training.sections import Recipe
 from sfumato.training.unfinished import parts_at
 
+QUANTILE = 0.995
+"""Of dynamic thresholding, as in Imagen (2205.11487)."""
 AT_ONCE = 16
 """Pictures sampled together: enough to keep a processor busy, few enough for its memory."""
 
@@ -218,10 +230,18 @@ class TextToImage:
     def _walk(self, wish: Wish, part: slice, state: State | None = None) -> Iterator[Step]:
         prompts, indices = wish.prompts[part], wish.indices[part]
         denoiser: Denoises = self.denoiser
+        sampling = self.recipe.sampling
         if wish.guidance_scale != 1:
             null = self.condition([wish.negative_prompt] * len(prompts))
-            interval = self.recipe.sampling.guidance_interval
-            denoiser = Guided(denoiser, null, wish.guidance_scale, interval)
+            denoiser = Guided(
+                denoiser,
+                null,
+                wish.guidance_scale,
+                sampling.guidance_interval,
+                sampling.guidance_rescale,
+            )
+        if sampling.threshold in ("static", "dynamic"):
+            denoiser = Thresholded(denoiser, QUANTILE if sampling.threshold == "dynamic" else None)
         if state is None:
             state = start(latent_shape(self.recipe), indices, wish.seed)
             state = State(state.x.to(self.device), state.t, state.samples, state.seed)

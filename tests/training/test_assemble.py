@@ -19,6 +19,7 @@ from sfumato.architecture import (
 from sfumato.conditioning.text_transformer import learn_tokenizer
 from sfumato.data.example import Example, Report
 from sfumato.diffusion import SCHEDULES, TARGETS, grid
+from sfumato.errors import SfumatoError
 from sfumato.training.assemble import autoencoder_training, diffusion, fresh, reconstruction
 from sfumato.training.objective import Captions
 from sfumato.training.recipe import resolve
@@ -132,3 +133,46 @@ def test_how_the_finished_model_samples() -> None:
     wanted = grid(3, build_denoiser(asked, model.prompted).schedule, "karras")
     assert [step.t for step in steps] == pytest.approx(wanted[:-1].tolist())
     assert model.defaults["sampler"] == "euler"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "latent", "most"),
+    [("auto", False, 1.0), ("none", False, 9.0), ("auto", True, 9.0)],
+)
+def test_guesses_of_pixels_stay_among_pictures(threshold: str, latent: bool, most: float) -> None:
+    from sfumato.model import TextToImage
+
+    asked = settled(
+        latent={"use": latent},
+        sampling={"threshold": threshold, "steps": 2},
+        diffusion={"target": "x0"},
+    )
+    prompted = build_prompted(asked, WORDS)
+    with torch.no_grad():
+        prompted.network.final.bias.fill_(9.0)  # type: ignore[union-attr, operator]
+    *_, last = TextToImage(asked, prompted).stream("a red square", guidance_scale=1)
+    assert float(last.x0.abs().max()) == pytest.approx(most)
+
+
+def test_dynamic_thresholds_and_rescaled_guidance_change_the_picture() -> None:
+    from sfumato.model import TextToImage
+
+    def drawn(**sampling: Any) -> Tensor:
+        asked = settled(sampling={"steps": 2, "threshold": "none", **sampling})
+        torch.manual_seed(3)
+        prompted = build_prompted(asked, WORDS)
+        with torch.no_grad():
+            for parameter in prompted.parameters():
+                parameter.add_(torch.randn(parameter.shape) * 0.2)
+        *_, last = TextToImage(asked, prompted).stream("a red square", guidance_scale=5)
+        return last.x0
+
+    plain = drawn()
+    assert not torch.equal(drawn(guidance_rescale=0.7), plain)
+    assert not torch.equal(drawn(threshold="dynamic"), plain)
+    assert float(drawn(threshold="dynamic").abs().max()) <= 1 < float(plain.abs().max())
+
+
+def test_thresholds_are_not_for_latents() -> None:
+    with pytest.raises(SfumatoError, match="is for pixels"):
+        settled(latent={"use": True}, sampling={"threshold": "static"})

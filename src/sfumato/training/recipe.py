@@ -182,6 +182,7 @@ def resolve(
         conditioning={"kind": conditioning if kind == "auto" and conditioning else kind},
         latent={"use": use},
         diffusion={"target": target, "weight": weight},
+        sampling={"threshold": _threshold(recipe.sampling.threshold, latents=use)},
         training={
             "images": images,
             "batch_size": batch,
@@ -191,6 +192,17 @@ def resolve(
             "ema_half_life_images": training.ema_half_life_images or 50_000 * batch / 128,
         },
     )
+
+
+def _threshold(stated: str, *, latents: bool) -> str:
+    if latents and stated in ("static", "dynamic"):
+        raise SfumatoError(
+            f'sampling.threshold = "{stated}" is for pixels, and this model works on latents. '
+            'Leave it out, or set it to "none".'
+        )
+    if stated == "auto":
+        return "none" if latents else "static"
+    return stated
 
 
 def _patch(network: str, side: int, *, latents: bool) -> int:

@@ -105,6 +105,9 @@ class Sampling(Section):
     steps: Positive = 20
     guidance_scale: Annotated[float, Field(ge=0)] = 3.0
     guidance_interval: Interval = (0.05, 0.95)
+    guidance_rescale: Share = 0.0
+    # keeps the guess among possible pictures; latents have no such bounds
+    threshold: Literal["auto", "none", "static", "dynamic"] = "auto"
     grid: Literal["uniform", "log-snr", "karras"] = "uniform"
 
 
