@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.data.captions import clean_captions, decode_text, read_metadata, words_of
+from sfumato.data.captions import clean_captions, decode_text, named_by, read_metadata, words_of
 from sfumato.errors import SfumatoError
 
 RUSSIAN = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
@@ -74,6 +74,21 @@ def test_words_of_names(name, words):
 
 def test_a_name_without_any_word():
     assert words_of(PurePosixPath("12/34.png"), "56") == "picture"
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "whose"),
+    [
+        ("red.png", "bad", "file"),
+        ("007.png", "bad", "folder"),
+        ("bad/007.png", "9", "folder"),
+        ("bad/bad.png", "bad", "file"),
+        ("12/34.png", "56", "nothing"),
+    ],
+)
+def test_whose_name_it_is(name, root, whose):
+    words, found = named_by(PurePosixPath(name), root)
+    assert found == whose and words == words_of(PurePosixPath(name), root)
 
 
 def test_tables_in_all_three_forms(tmp_path):

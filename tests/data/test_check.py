@@ -9,9 +9,16 @@ import pytest
 from PIL import Image
 
 from sfumato.data import NAMES, open_source
-from sfumato.data.check import KINDS, check
+from sfumato.data.check import FEW, KINDS, check, spoken
+from sfumato.data.example import Problem
 from sfumato.data.listing import listing
 from sfumato.errors import SfumatoError
+from sfumato.training import start
+
+
+@pytest.fixture(autouse=True)
+def english(monkeypatch):
+    monkeypatch.setenv("SFUMATO_LANG", "en")
 
 
 def noise(path, seed: int, side: int = 48) -> None:
@@ -90,6 +97,43 @@ def test_a_healthy_folder_is_told_so(tmp_path):
         noise(tmp_path / label / f"{number}.png", number)
     report = check(tmp_path)
     assert report.healthy and "No problem found" in report.text()
+
+
+def test_few_pictures_are_said_to_be_few(tmp_path):
+    assert FEW == start.FEW  # the same bar as in training
+    for number in range(FEW):
+        Image.fromarray(np.full((8, 8), number, np.uint8)).save(tmp_path / f"{number}.png")
+    assert not check(tmp_path).few and "Only" not in check(tmp_path).text()
+    (tmp_path / "0.png").write_bytes(b"")
+    report = check(tmp_path)
+    assert report.few and report.to_dict()["few"]
+    assert report.text().endswith("A few hundred are a beginning.") and "99" in report.text()
+
+
+def test_a_picture_without_a_caption_is_called_by_the_name_that_says_something(tmp_path):
+    folder = tmp_path / "bad"
+    for number, name in enumerate(("007.png", "red_heart.png", "a.png")):
+        noise(folder / name, number)
+    (folder / "a.txt").write_text("captioned")
+    report = check(folder)
+    assert [p["reason"] for p in report.to_dict()["findings"]["caption missing"]] == [
+        "has no caption; 'bad' is taken from its folder's name",
+        "has no caption; 'red heart' is taken from its name",
+    ]
+
+
+def test_counts_need_no_plural(tmp_path):
+    noise(tmp_path / "a.png", 0)
+    (tmp_path / "a.txt").write_text("")
+    text = check(tmp_path).text()
+    assert "pictures 1, different captions 1;" in text
+    assert "Without a caption, or with an empty one: 1" in text
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_a_reason_that_is_not_known_stays(monkeypatch, language):
+    monkeypatch.setenv("SFUMATO_LANG", language)
+    assert spoken(Problem("a.png", "is of a later time"), "set") == "is of a later time"
 
 
 def test_transparent_pictures_are_not_blank_and_flat_ones_are(tmp_path):

@@ -110,8 +110,9 @@ def test_little_disk_is_a_warning(monkeypatch):
 def test_missing_extras_are_named_with_their_command(monkeypatch):
     monkeypatch.setattr(checks.importlib.util, "find_spec", lambda name: None)
     found = checks.extras()
-    assert found.health is Health.WARN
-    assert 'pip install "sfumato[' in found.cure
+    assert found.health is Health.OK  # a fresh install is not ill
+    assert "pyarrow (captions in .parquet)" in found.text
+    assert found.cure == 'pip install "sfumato[parquet,tensorboard]"'
 
 
 def test_a_damaged_embedded_model_is_a_failure(monkeypatch, tmp_path):
@@ -123,3 +124,17 @@ def test_an_intact_embedded_model_is_ok(monkeypatch, model_folder, tmp_path):
     shutil.copytree(model_folder, tmp_path / "resources" / "model")
     monkeypatch.setattr(checks, "files", lambda _: tmp_path)
     assert checks.embedded_model().health is Health.OK
+
+
+def test_labels_and_marks_are_in_the_users_language(sfumato, monkeypatch):
+    bad = Check("disk", Health.FAIL, "мало"), Check("memory", Health.OK, "есть")
+    monkeypatch.setattr(checks, "examine", lambda: iter(bad))
+    monkeypatch.setenv("SFUMATO_LANG", "ru")
+    plain = sfumato("doctor").stdout
+    assert "сбой  диск: мало" in plain and "ок  память: есть" in plain
+    said = json.loads(sfumato("doctor", "--json").stdout)
+    assert [one["name"] for one in said["checks"]] == ["disk", "memory"]  # for machines as ever
+
+
+def test_every_label_is_of_a_check():
+    assert set(checks._LABELS) < {check.name for check in checks.examine()}

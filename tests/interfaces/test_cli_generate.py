@@ -201,6 +201,13 @@ def test_sheet_and_walk_beside_the_pictures(sfumato, model_folder):
     assert pixels("all.png").shape[2] == 3
     with Image.open("way.gif") as film:
         assert film.n_frames >= 4
+    names = ["a-0.png", "b-0.png", "all.png", "way.gif"]
+    assert result.stdout.splitlines() == [f"Saved {name}" for name in names]
+    more = ("--sheet", "all.png", "--walk", "way.gif", "--json")
+    done = json.loads(sfumato("generate", "a", "-m", model_folder, *more).stdout)
+    assert (done["sheet"], done["walk"]) == ("all.png", "way.gif")
+    done = json.loads(sfumato("generate", "a", "-m", model_folder, "--json").stdout)
+    assert not {"sheet", "walk"} & set(done)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +255,19 @@ def test_a_failure_as_json(sfumato):
     assert "no model in nowhere" in json.loads(result.stdout)["error"]
 
 
+@pytest.mark.parametrize("kind", ["missing", "empty", "file"])
+def test_what_is_no_model_is_refused_before_anything_is_loaded(sfumato, tmp_path, kind):
+    if kind == "empty":
+        (tmp_path / "nope").mkdir()
+    elif kind == "file":
+        (tmp_path / "nope").write_text("model")
+    result = sfumato("generate", "a", "--model", "nope")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "There is no model in nope. Give a folder that Sfumato saved, or a run.\n"
+    )
+
+
 def test_a_damaged_model_is_named(sfumato, model_folder, tmp_path):
 
     shutil.copytree(model_folder, tmp_path / "m")
@@ -289,6 +309,26 @@ def test_words_that_are_not_read_are_named(sfumato, model_folder):
     [note] = json.loads(result.stdout)["notes"]
     assert note.startswith("The prompt is longer") and note.endswith("heart last")
     assert result.stderr == ""
+
+
+def test_an_empty_prompt_and_strange_words_are_noted(sfumato, model_folder):
+    result = sfumato("generate", "", "red 🙂", "-m", model_folder, "--json")
+    assert json.loads(result.stdout)["notes"] == [
+        "The prompt is empty: a picture of anything.",
+        "The model does not know: 🙂",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "meant"),
+    [("--sampler", "eulr", "euler"), ("--sampler", "DDIM", "ddim"), ("--metadata", "ful", "full")],
+)
+def test_a_mistyped_choice_gets_the_nearest(sfumato, option, word, meant):
+    result = sfumato("generate", "a", option, word)
+    assert result.exit_code == 2
+    said = re.sub(r"[│\s]+", " ", result.stderr)
+    assert option in said and f"Did you mean {meant}?" in said
+    assert "Did you mean" not in sfumato("generate", "a", option, "xyz").stderr
 
 
 def test_threads_are_those_allowed(sfumato, model_folder, monkeypatch):

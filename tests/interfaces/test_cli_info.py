@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+import sfumato as library
+
 
 def test_a_model(sfumato, model_folder):
     said = json.loads(sfumato("info", model_folder, "--json").stdout)
@@ -66,7 +68,11 @@ def test_a_picture(sfumato, model_folder):
     sfumato("generate", "кот", "-m", model_folder, "-o", "b.png", "--metadata", "none")
     result = sfumato("info", "b.png")
     assert result.exit_code == 1
-    assert "no settings" in result.stderr
+    assert "holds no settings" in result.stderr
+    library.load(model_folder).generate("кот")[0].save("c.png")  # from Python, without settings
+    result = sfumato("info", "c.png")
+    assert result.exit_code == 1
+    assert "holds no settings. Pictures that the command line saves carry them" in result.stderr
 
 
 @pytest.mark.parametrize("what", ["nowhere", "."])

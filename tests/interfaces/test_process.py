@@ -96,7 +96,7 @@ def test_exit_codes(run, model_folder, tmp_path):
 
 def test_a_traceback_only_with_debug(run, tmp_path):
     plain = run("-m", "sfumato", "generate", "a", "--model", "nowhere", cwd=tmp_path)
-    assert plain.stderr.count("\n") == 2  # what is loaded, what is wrong
+    assert plain.stderr.count("\n") == 1  # what is wrong, before anything is loaded
     assert "Traceback" not in plain.stderr
     full = run("-m", "sfumato", "generate", "a", "--model", "nowhere", "--debug", cwd=tmp_path)
     assert full.returncode == 1

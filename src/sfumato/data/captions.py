@@ -79,14 +79,19 @@ def words_of(relative: PurePath, root: str) -> str:
         relative: the file inside the data set.
         root: name of the data set's own folder, tried last.
     """
-    for name in (relative.stem, *reversed(relative.parts[:-1]), root):
+    return named_by(relative, root)[0]
+
+
+def named_by(relative: PurePath, root: str) -> tuple[str, str]:
+    """The words of `words_of`, and whose name they are: "file", "folder" or "nothing"."""
+    for place, name in enumerate((relative.stem, *reversed(relative.parts[:-1]), root)):
         words = [word for word in re.split(r"[\W_]+", name.lower()) if word]
         words = [
             word for word in words if not _CAMERA.fullmatch(word) and not _CODE.fullmatch(word)
         ]
         if words:
-            return " ".join(words)
-    return "picture"
+            return " ".join(words), "folder" if place else "file"
+    return "picture", "nothing"
 
 
 def read_metadata(path: Path) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from statistics import median
 from typing import Any
 
 from sfumato.data import open_source
+from sfumato.data.captions import named_by
 from sfumato.data.example import Problem, Source
+from sfumato.locale import translate
 
 TINY = 32
 """Pictures with a side below this many pixels are mentioned: enlarged, they only blur."""
 
+FEW = 100
+"""Below so many pictures a model learns to repeat them; the same bar as in training."""
+
 KINDS = {
-    "unreadable": "cannot be read",
-    "tiny": f"smaller than {TINY} pixels",
-    "blank": "show nothing (one colour all over)",
-    "duplicate": "have the same pixels as an earlier one",
-    "caption missing": "have no caption, or an empty one",
-    "caption encoding": "have captions that are not UTF-8",
-    "class imbalance": "classes have less than a fifth of the usual number of pictures",
-    "other": "other remarks",
+    "unreadable": "check.unreadable",
+    "tiny": "check.tiny",
+    "blank": "check.blank",
+    "duplicate": "check.duplicate",
+    "caption missing": "check.uncaptioned",
+    "caption encoding": "check.encoding",
+    "class imbalance": "check.imbalance",
+    "other": "check.other",
 }
-"""What is looked for, in the order of the report."""
+"""What is looked for, in the order of the report, and its message."""
 
 _BLANK = 1.0  # standard deviation in levels of 255: JPEG noise on one colour stays below
 
@@ -61,22 +67,31 @@ class HealthReport:
         """How many findings of each kind, zeros included."""
         return {kind: len(self.findings.get(kind, ())) for kind in KINDS}
 
+    @property
+    def few(self) -> bool:
+        """There are too few pictures to learn more from than to repeat them."""
+        return self.total - len(self.findings.get("unreadable", ())) < FEW
+
     def text(self, limit: int = 10) -> str:
-        """For people; of each kind at most ``limit`` names."""
-        kinds = f", {len(self.classes)} classes" if self.classes else ""
-        lines = [
-            f"{self.name}: {self.total} pictures, {self.captions} different captions{kinds}; "
-            f"judged at {self.size}x{self.size}x{self.channels}"
-        ]
+        """For people, in their language; of each kind at most ``limit`` names."""
+        key = "check.classes" if self.classes else "check.summary"
+        facts = {"name": self.name, "total": self.total, "captions": self.captions}
+        judged = {"size": self.size, "channels": self.channels}
+        classes = {"classes": len(self.classes)} if self.classes else {}
+        lines = [translate(key, **facts, **judged, **classes)]
         for kind, meaning in KINDS.items():
             found = self.findings.get(kind, ())
             if not found:
                 continue
-            lines.append(f"{kind}: {len(found)} {meaning}")
-            lines += [f"  {problem}" for problem in found[:limit]]
+            lines.append(translate(meaning, count=len(found)))
+            lines += [f"  {one.origin}: {spoken(one, self.name)}" for one in found[:limit]]
             if len(found) > limit:
-                lines.append(f"  and {len(found) - limit} more")
-        lines.append("No problem found." if self.healthy else "Nothing was changed.")
+                lines.append(translate("check.more", count=len(found) - limit))
+        end = "check.healthy" if self.healthy else "check.unchanged"
+        lines.append(translate(end))
+        if self.few:
+            count = self.total - len(self.findings.get("unreadable", ()))
+            lines.append(translate("train.few", count=count))
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,10 +103,11 @@ class HealthReport:
             "channels": self.channels,
             "captions": self.captions,
             "healthy": self.healthy,
+            "few": self.few,
             "counts": self.counts(),
             "classes": self.classes,
             "findings": {
-                kind: [{"origin": p.origin, "reason": p.reason} for p in found]
+                kind: [{"origin": p.origin, "reason": spoken(p, self.name)} for p in found]
                 for kind, found in self.findings.items()
             },
         }
@@ -159,7 +175,67 @@ def _rare(classes: Counter[str]) -> list[Problem]:
         return []
     usual = median(classes.values())
     return [
-        Problem(label, f"{count} pictures, the usual class has {usual:g}")
+        Problem(label, f"pictures {count}, in the usual class {usual:g}")
         for label, count in sorted(classes.items())
         if 5 * count < usual
     ]
+
+
+#: What is written about a file where it is found -> its message, and what the pattern holds.
+_REASONS = [
+    (r"(\d+) x (\d+) pixels", "check.is.pixels", "width height"),
+    (r"one colour, (.*)", "check.is.blank", "colour"),
+    (r"same pixels as (.*)", "check.is.same", "other"),
+    (r"pictures (\d+), in the usual class (.*)", "check.is.rare", "count usual"),
+    (r"is a link to a folder; not followed", "check.is.link_folder", ""),
+    (r"is a link that leaves the folder; .*", "check.is.link_away", ""),
+    (r"names (.*), which leaves the folder; refused", "check.is.leaves", "file"),
+    (r"names (.*), which is not there or no picture; .*", "check.is.absent", "file"),
+    (r"no captions and no classes found; .*", "check.is.bare", ""),
+    (r"has no caption", "check.is.no_caption", ""),
+    (r"has an empty caption", "check.is.empty_caption", ""),
+    (r"has an empty caption file (.*)", "check.is.empty_file", "file"),
+    (r"has a caption file (.*) that is a link .*", "check.is.caption_link", "file"),
+    (r"has a caption file (.*) that cannot be read \((.*)\)", "check.is.caption_unread",
+     "file why"),
+    (r"is not UTF-8; read as (.*)", "check.is.encoded", "encoding"),
+    (r"row (\d+) names no file; .*", "check.is.row", "number"),
+    (r"line (\d+) is not a JSON object; .*", "check.is.line", "number"),
+    (r"cannot be opened \((.*)\)", "check.is.unopened", "why"),
+    (r"the file is empty", "check.is.empty", ""),
+    (r"not a picture \((.*)\), .*", "check.is.no_picture", "kinds"),
+    (r"there is too little memory .*", "check.is.memory", ""),
+    (r"its header is broken or cut off \((.*)\)", "check.is.header", "why"),
+    (r"its pixels are broken or cut off \((.*)\)", "check.is.broken", "why"),
+    (r"too large: (.*, )?(\d+) megapixels, the limit is (\d+)", "check.is.too_large",
+     "sides size limit"),
+]  # fmt: skip
+_NAMED = {
+    "file": "check.is.named_file",
+    "folder": "check.is.named_folder",
+    "nothing": "check.is.named_nothing",
+}
+
+
+def spoken(problem: Problem, name: str) -> str:
+    """The reason in the user's language; one that is not known here stays as it is.
+
+    Args:
+        problem: as the data set names it.
+        name: of the data set, by which a picture without a caption may be called.
+    """
+    named = re.fullmatch(r"(.*); '.*' is taken from its .*name", problem.reason, re.DOTALL)
+    if named:
+        words, whose = named_by(PurePath(problem.origin), name)
+        key = _NAMED[whose]
+        return translate(key, complaint=_translated(named[1]), words=repr(words))
+    return _translated(problem.reason)
+
+
+def _translated(reason: str) -> str:
+    for pattern, key, names in _REASONS:
+        found = re.fullmatch(pattern, reason, re.DOTALL)
+        if found:
+            values = (value or "" for value in found.groups())
+            return translate(key, **dict(zip(names.split(), values, strict=True)))
+    return reason

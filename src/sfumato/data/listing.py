@@ -7,11 +7,12 @@ from importlib.resources import files
 from typing import Any
 
 from sfumato.data.idx import find_fashion_mnist
+from sfumato.locale import translate
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One kind of data set.
+    """One kind of data set, described in the user's language.
 
     Attributes:
         name: what to write where DATA is asked for.
@@ -41,30 +42,27 @@ def listing() -> list[Listed]:
         _emoji(),
         Listed(
             "fashion-mnist",
-            "grey pictures of clothes, 28x28, ten classes",
+            translate("data.fashion"),
             "MIT",
             60_000,
             str(fashion) if fashion else None,
-            "apt install dataset-fashion-mnist, or name a folder with its four IDX files in "
-            "the environment variable SFUMATO_DATA",
+            translate("data.fashion.get"),
         ),
         Listed(
             "FOLDER",
-            "your own pictures (PNG, JPEG, WebP, GIF, BMP, TIFF)",
-            "yours",
+            translate("data.folder"),
+            translate("data.folder.licence"),
             None,
             None,
-            "captions in .txt files of the same names, or in metadata.csv, .jsonl or .parquet "
-            "(file_name, text), or one subfolder for each class; train/ and test/ are understood",
+            translate("data.folder.get"),
         ),
         Listed(
             "IDX FOLDER",
-            "MNIST and its relatives",
-            "as it came",
+            translate("data.idx"),
+            translate("data.idx.licence"),
             None,
             None,
-            "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, "
-            "t10k-labels-idx1-ubyte, plain or .gz",
+            translate("data.idx.get"),
         ),
     ]
 
@@ -78,9 +76,9 @@ def _emoji() -> Listed:
         pictures = len(EmojiSource())
     return Listed(
         "emoji",
-        "emoji in six designs, 64x64 with transparency, named in English and Russian",
-        "Apache-2.0, CC BY 4.0, MIT (by design: resources/EMOJI_LICENSES.md)",
+        translate("data.emoji"),
+        translate("data.emoji.licence"),
         pictures,
-        "in the package" if embedded else None,
-        "comes with the package",
+        translate("data.emoji.found") if embedded else None,
+        translate("data.emoji.get"),
     )

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from sfumato.data.captions import METADATA_NAMES, read_caption_file, read_metadata, words_of
+from sfumato.data.captions import METADATA_NAMES, named_by, read_caption_file, read_metadata
 from sfumato.data.example import Problem
 from sfumato.errors import SfumatoError
 
@@ -169,9 +169,11 @@ def _caption(result: Scan, tables: dict[str, tuple[str, ...]], sidecars: dict[st
             own, complaint = _read_sidecar(result, sidecar)
             texts = own or texts
         if not texts:
-            texts = (words_of(PurePath(name), result.name),)
+            words, whose = named_by(PurePath(name), result.name)
+            texts = (words,)
             if not bare and index not in result.refused:
-                reason = f"{complaint}; {texts[0]!r} is taken from its name"
+                owner = "its name" if whose == "file" else "its folder's name"
+                reason = f"{complaint}; {words!r} is taken from {owner}"
                 result.remarks.append(Problem(name, reason, topic="caption missing"))
         result.captions.append(texts)
 

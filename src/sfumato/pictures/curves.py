@@ -171,7 +171,7 @@ def draw_run(run: Path) -> Path | None:
 def _draw_loss(axes: Axes, images: np.ndarray, log: Log, width: float) -> None:
     curve = smoothed(log.loss, width)
     axes.plot(images, log.loss, color=_LOSS, alpha=0.22, linewidth=0.8)
-    axes.plot(images, curve, color=_LOSS, linewidth=1.8)
+    axes.plot(images, curve, _dot(curve), color=_LOSS, linewidth=1.8)
     axes.set_title(f"Loss, now {curve[-1]:.4g}")
     if log.bank:
         axes.plot(log.bank.images, log.bank.loss, ".-", color=_INK, linewidth=0.8, label=_BANK)
@@ -183,7 +183,7 @@ def _draw_bands(axes: Axes, images: np.ndarray, log: Log, width: float) -> None:
     curves = [smoothed([row[i] for row in log.bands], width) for i in range(len(BANDS))]
     for curve, name, colour in zip(curves, BANDS, _BAND_COLOURS, strict=True):
         if np.isfinite(curve).any():
-            axes.plot(images, curve, color=colour, linewidth=1.6, label=name)
+            axes.plot(images, curve, _dot(curve), color=colour, linewidth=1.6, label=name)
     for i, colour in enumerate(_BAND_COLOURS if log.bank else ()):
         assert log.bank
         axes.plot(log.bank.images, [row[i] for row in log.bank.bands], ".", color=colour)
@@ -198,11 +198,17 @@ def _draw_one(
 ) -> None:
     if width:
         axes.plot(images, values, color=colour, alpha=0.22, linewidth=0.8)
-    axes.plot(images, smoothed(values, width), color=colour, linewidth=1.5)
+    curve = smoothed(values, width)
+    axes.plot(images, curve, _dot(curve), color=colour, linewidth=1.5)
     axes.set_title(title, fontsize=10)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
+
+
+def _dot(curve: np.ndarray) -> str:
+    """How to draw a curve: as a line, and as a dot where there is only one point."""
+    return "-" if np.isfinite(curve).sum() > 1 else "o"
 
 
 def _frame(axes: Axes, curves: Sequence[Any]) -> None:

@@ -22,6 +22,28 @@ from sfumato.pictures.terminal import Colours, colours
 GIB = 1024**3
 
 
+#: What is called differently in other languages; python, torch and bf16 are names.
+_LABELS = {
+    "threads": "doctor.threads_name",
+    "memory": "doctor.memory_name",
+    "disk": "doctor.disk_name",
+    "accelerator": "doctor.accelerator",
+    "embedded model": "doctor.embedded_model",
+    "embedded data": "doctor.embedded_data",
+    "terminal": "doctor.terminal_name",
+    "extras": "doctor.extras",
+}
+
+_COLOURS = {
+    Colours.NOTHING: "doctor.no_pictures",
+    Colours.SHADES: "doctor.shades",
+    Colours.INDEXED: "doctor.indexed",
+    Colours.TRUE: "doctor.true_colour",
+}
+
+_LANGUAGES = {"en": "doctor.english", "ru": "doctor.russian"}
+
+
 class Health(Enum):
     """How a check came out."""
 
@@ -38,6 +60,12 @@ class Check:
     health: Health
     text: str
     cure: str = ""
+
+    @property
+    def label(self) -> str:
+        """The name for people, in their language."""
+        key = _LABELS.get(self.name)
+        return self.name if key is None else translate(key)
 
     def to_dict(self) -> dict[str, str]:
         """The same in types that JSON knows."""
@@ -187,18 +215,26 @@ def embedded_data() -> Check:
 def terminal() -> Check:
     """What the terminal can show, and the language of messages."""
     kind = colours(sys.stdout)
-    text = translate("doctor.terminal", colours=kind.value, language=language())
+    shown, tongue = _COLOURS[kind], _LANGUAGES[language()]
+    text = translate("doctor.terminal", colours=translate(shown), language=translate(tongue))
     if kind is Colours.NOTHING and sys.stdout.isatty():
         return Check("terminal", Health.WARN, text, translate("doctor.terminal_cure"))
     return Check("terminal", Health.OK, text)
 
 
 def extras() -> Check:
-    """Optional parts that are missing."""
-    wanted = {"pyarrow": "parquet", "tensorboard": "tensorboard"}
+    """Optional parts; that they are missing is a fact, not a fault."""
+    wanted = {
+        "pyarrow": ("parquet", "doctor.parquet"),
+        "tensorboard": ("tensorboard", "doctor.tensorboard"),
+    }
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if not missing:
         return Check("extras", Health.OK, ", ".join(wanted))
-    named = ",".join(wanted[name] for name in missing)
-    cure = translate("doctor.extras_cure", extras=named)
-    return Check("extras", Health.WARN, translate("doctor.lacking", names=", ".join(missing)), cure)
+    brought = []
+    for name in missing:
+        key = wanted[name][1]
+        brought.append(translate(key))
+    text = translate("doctor.lacking", names=", ".join(brought))
+    named = ",".join(wanted[name][0] for name in missing)
+    return Check("extras", Health.OK, text, translate("doctor.extras_cure", extras=named))

@@ -14,14 +14,10 @@ from typing import Any, ParamSpec
 import typer
 
 from sfumato.errors import SfumatoError
+from sfumato.interfaces.cli.interrupts import patient_imports
 from sfumato.locale import translate
 
 OK, FAILURE, USAGE, INTERRUPTED = 0, 1, 2, 130
-
-EXIT_CODES = (
-    "Exit codes: 0 done; 1 failed, the cause is named in one sentence; 2 the command line is "
-    "wrong; 130 interrupted. Messages are English, or Russian with SFUMATO_LANG=ru."
-)
 
 P = ParamSpec("P")
 
@@ -33,7 +29,8 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         debug, as_json = bool(kwargs.get("debug")), bool(kwargs.get("as_json"))
         try:
-            command(*args, **kwargs)
+            with patient_imports():
+                command(*args, **kwargs)
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except KeyboardInterrupt:

@@ -8,14 +8,13 @@ import typer
 
 from sfumato.interfaces.cli.console import guarded, note, print_json
 from sfumato.interfaces.cli.options import Debug, Json
+from sfumato.interfaces.cli.usage import Command, Group
 from sfumato.locale import translate
 
-data = typer.Typer(
-    help="What there is to train on, and whether it is fit for it.", no_args_is_help=True
-)
+data = typer.Typer(cls=Group, help=translate("help.data"))
 
 
-@data.command("list")
+@data.command("list", cls=Command, help=translate("help.data.list"))
 @guarded
 def list_(as_json: Json = False, debug: Debug = False) -> None:
     """List the data sets known by name, and the kinds of folders that are understood."""
@@ -38,12 +37,10 @@ def list_(as_json: Json = False, debug: Debug = False) -> None:
                 typer.echo(f"  {key}: {value}")
 
 
-@data.command()
+@data.command(cls=Command, help=translate("help.data.check"))
 @guarded
 def check(
-    source: Annotated[
-        str, typer.Argument(metavar="DATA", help="emoji, fashion-mnist, a folder, an IDX folder.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="DATA", help=translate("help.data.source"))],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -8,6 +8,8 @@ from sfumato.interfaces.cli.console import FAILURE, guarded, print_json
 from sfumato.interfaces.cli.options import Debug, Json
 from sfumato.locale import translate
 
+_MARKS = {"ok": "doctor.ok", "warn": "doctor.warn", "fail": "doctor.fail"}
+
 
 @guarded
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
@@ -28,8 +30,9 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
                 Health.WARN: typer.colors.YELLOW,
                 Health.FAIL: typer.colors.RED,
             }[check.health]
-            mark = typer.style(f"{check.health.value:>4}", fg=colour, bold=True)
-            typer.echo(f"{mark}  {check.name}: {check.text}")
+            key = _MARKS[check.health.value]
+            mark = typer.style(f"{translate(key):>4}", fg=colour, bold=True)
+            typer.echo(f"{mark}  {check.label}: {check.text}")
             if check.cure:
                 typer.echo(f"      → {check.cure}")
     if as_json:

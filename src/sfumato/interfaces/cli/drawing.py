@@ -75,6 +75,8 @@ def carry_out(order: Order) -> dict[str, Any]:
         raise SfumatoError(translate("generate.sheet", name=order.sheet.name))
     say = (lambda text: None) if order.quiet else note
     clock = [time.perf_counter()]
+    if order.model:
+        _demand_model(Path(order.model).expanduser())
     say(translate("generate.loading", model=order.model or translate("embedded")))
     import torch
 
@@ -97,11 +99,13 @@ def carry_out(order: Order) -> dict[str, Any]:
     walk = _sample(model, order, chosen)
     clock.append(time.perf_counter())
     saved = _save(order, chosen, walk, model)
+    more = _save_more(order, walk)
     clock.append(time.perf_counter())
     load, sample, save = (round(b - a, 3) for a, b in pairwise(clock))
     say(translate("generate.done", load=f"{load:.1f}", sample=f"{sample:.1f}", save=f"{save:.1f}"))
     return {
         "pictures": saved,
+        **more,
         "model": order.model or "embedded",
         **chosen,
         "evaluations": walk.evaluations,
@@ -183,10 +187,27 @@ def _save(
         )
         if not order.quiet:
             typer.echo(translate("generate.saved", path=path))
+    return saved
+
+
+def _save_more(order: Order, walk: Walk) -> dict[str, str]:
+    """Save the sheet and the way from noise, if they are wanted; gives their paths by name."""
+    saved: dict[str, str] = {}
     if order.sheet:
-        labels = [one["prompt"] for one in saved]
+        labels = [prompt for prompt in order.prompts for _ in range(order.count)]
         whole = make_sheet(walk.pictures, labels, columns=order.count if order.count > 1 else None)
         write_whole(order.sheet, as_png(whole))
+        saved["sheet"] = str(order.sheet)
     if order.walk:
         save_walk(order.walk, walk.frames, walk.times)
+        saved["walk"] = str(order.walk)
+    for path in saved.values() if not order.quiet else ():
+        typer.echo(translate("generate.saved", path=path))
     return saved
+
+
+def _demand_model(folder: Path) -> None:
+    """Refuse a folder that is neither a model's nor a run's before seconds go into libraries."""
+    signs = ("manifest.json", "model/manifest.json", "recipe.toml")
+    if not any((folder / name).is_file() for name in signs):
+        raise SfumatoError(translate("generate.no_model", model=folder))

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sfumato.interfaces.cli.console import guarded, print_json
-from sfumato.interfaces.cli.options import Debug, Device, Json
+from sfumato.interfaces.cli.options import Debug, Device, Json, choice
 from sfumato.locale import translate
 
 
@@ -36,83 +36,65 @@ class MetadataChoice(str, Enum):
 @guarded
 def generate(
     prompts: Annotated[
-        list[str] | None, typer.Argument(metavar="PROMPT...", help="What to draw, one or more.")
+        list[str] | None,
+        typer.Argument(metavar="PROMPT...", help=translate("help.generate.prompts")),
     ] = None,
     prompt: Annotated[
         list[str] | None,
-        typer.Option("--prompt", "-p", metavar="PROMPT", help="The same, as an option."),
+        typer.Option("--prompt", "-p", metavar="PROMPT", help=translate("help.generate.prompt")),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="PATH",
-            help="A .png file, or a folder. Without it: here, named by prompt and seed.",
-        ),
+        typer.Option("--output", "-o", metavar="PATH", help=translate("help.generate.output")),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="M", help="A model's or a run's folder."),
+        typer.Option("--model", "-m", metavar="MODEL", help=translate("help.generate.model")),
     ] = None,
     count: Annotated[
-        int, typer.Option("--count", "-n", min=1, metavar="N", help="Pictures a prompt.")
+        int,
+        typer.Option("--count", "-n", min=1, metavar="N", help=translate("help.generate.count")),
     ] = 1,
     steps: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Steps from noise to picture.")
+        int | None, typer.Option(min=1, metavar="N", help=translate("help.generate.steps"))
     ] = None,
     guidance_scale: Annotated[
-        float | None,
-        typer.Option(
-            min=0, metavar="W", help="How closely to follow the prompt; 1 is no guidance."
-        ),
+        float | None, typer.Option(min=0, metavar="SCALE", help=translate("help.generate.scale"))
     ] = None,
     sampler: Annotated[
-        SamplerName | None,
-        typer.Option(metavar="NAME", help=f"One of {', '.join(s.value for s in SamplerName)}."),
+        SamplerName | None, choice(SamplerName, help=translate("help.generate.sampler"))
     ] = None,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Same seed, same picture; negative: random.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help=translate("help.generate.seed"))] = 0,
     negative_prompt: Annotated[
-        str | None, typer.Option(metavar="T", help="What to stay away from.")
+        str | None, typer.Option(metavar="TEXT", help=translate("help.generate.negative"))
     ] = None,
     size: Annotated[
-        int | None,
-        typer.Option(min=8, max=4096, metavar="PX", help="Side of the pictures, in pixels."),
+        int | None, typer.Option(min=8, max=4096, metavar="PX", help=translate("help.size"))
     ] = None,
     device: Device = None,
     watch: Annotated[
         bool | None,
         typer.Option(
             "--watch/--no-watch",
-            help="See the pictures emerge.",
-            show_default="on a terminal",
+            help=translate("help.generate.watch"),
+            show_default=translate("help.generate.on_terminal"),
             metavar="",
         ),
     ] = None,
     metadata: Annotated[
         MetadataChoice,
-        typer.Option(metavar="KIND", help="Written into the picture: full, seed or none."),
+        choice(MetadataChoice, help=translate("help.generate.metadata")),
     ] = MetadataChoice.full,
     sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="All pictures on one sheet (.png), too.")
+        Path | None, typer.Option(metavar="FILE", help=translate("help.generate.sheet"))
     ] = None,
     walk: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="The first one's way from noise (.gif, .webp, .png), too."
-        ),
+        Path | None, typer.Option(metavar="FILE", help=translate("help.generate.walk"))
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Draw pictures from words.
-
-    sfumato generate "red heart" writes red-heart-0.png with its settings inside.
-
-    What is not given - steps, guidance, sampler - the model knows.
-    """
+    """Draw pictures from words."""
     wanted = [*(prompts or []), *(prompt or [])]
     if not wanted:
         raise typer.BadParameter(translate("generate.no_prompt"))

@@ -8,18 +8,14 @@ import typer
 
 from sfumato.interfaces.cli.console import guarded, print_json
 from sfumato.interfaces.cli.options import Debug, Json
+from sfumato.locale import translate
 
 
 @guarded
 def info(
     what: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[MODEL_OR_RUN]",
-            help="A model folder, a run's folder, or a picture made by Sfumato. Without it, the "
-            "embedded model.",
-            show_default=False,
-        ),
+        typer.Argument(metavar="PATH", help=translate("help.info.what"), show_default=False),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,

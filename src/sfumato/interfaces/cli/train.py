@@ -11,7 +11,7 @@ import typer
 
 from sfumato.errors import SfumatoError
 from sfumato.interfaces.cli.console import INTERRUPTED, guarded, note, print_json
-from sfumato.interfaces.cli.options import Debug, Device, Json
+from sfumato.interfaces.cli.options import Debug, Device, Json, choice
 from sfumato.locale import translate
 
 
@@ -41,70 +41,55 @@ class Part(str, Enum):
 @guarded
 def train(
     data: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DATA",
-            help="emoji, fashion-mnist, a folder of pictures with captions or with one subfolder "
-            "a class, or an IDX folder. Not needed with --resume or --recipe.",
-        ),
+        str | None, typer.Argument(metavar="DATA", help=translate("help.train.data"))
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="RUN", help="The run's folder."),
+        typer.Option("--output", "-o", metavar="RUN", help=translate("help.train.output")),
     ] = None,
-    size: Annotated[
-        Size | None, typer.Option(metavar="SIZE", help="tiny, small, base or large.")
-    ] = None,
+    size: Annotated[Size | None, choice(Size, help=translate("help.train.size"))] = None,
     network: Annotated[
-        NetworkName | None,
-        typer.Option(metavar="NAME", help=f"One of {', '.join(n.value for n in NetworkName)}."),
+        NetworkName | None, choice(NetworkName, help=translate("help.train.network"))
     ] = None,
     images: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Images to see, repeats counted.")
+        int | None, typer.Option(min=1, metavar="N", help=translate("help.train.images"))
     ] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", help="Time to train.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help=translate("help.train.minutes"))
+    ] = None,
     resolution: Annotated[
-        int | None,
-        typer.Option(min=8, max=4096, metavar="PX", help="Side of the pictures, in pixels."),
+        int | None, typer.Option(min=8, max=4096, metavar="PX", help=translate("help.size"))
     ] = None,
     channels: Annotated[
-        int | None, typer.Option(metavar="N", help="1 grey, 3 colour, 4 with transparency.")
+        int | None, typer.Option(metavar="[1|3|4]", help=translate("help.train.channels"))
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Images a step, over all processes.")
+        int | None, typer.Option(min=1, metavar="N", help=translate("help.train.batch"))
     ] = None,
-    learning_rate: Annotated[float | None, typer.Option(metavar="X", help="At its height.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", help="Same seed, same training.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="RATE", help=translate("help.train.rate"))
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help=translate("help.train.seed"))
+    ] = None,
     device: Device = None,
     resume: Annotated[
-        bool, typer.Option("--resume", metavar="", help="Go on where the run stopped.")
+        bool, typer.Option("--resume", metavar="", help=translate("help.train.resume"))
     ] = False,
     start: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="MODEL", help="Begin with a model's weights: a folder, or embedded."
-        ),
+        str | None, typer.Option("--from", metavar="MODEL", help=translate("help.train.from"))
     ] = None,
-    freeze: Annotated[
-        list[Part] | None,
-        typer.Option(metavar="PART", help="With --from: text or network learns no more."),
-    ] = None,
+    freeze: Annotated[list[Part] | None, choice(Part, help=translate("help.train.freeze"))] = None,
     resume_from: Annotated[
         str | None, typer.Option("--resume-from-checkpoint", hidden=True)
     ] = None,
     recipe: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Start from a recipe (TOML); options change it."),
+        Path | None, typer.Option(metavar="FILE", help=translate("help.train.recipe"))
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a text-to-image model from scratch.
-
-    sfumato train my-pictures -o runs/mine --minutes 30
-
-    What is not given, --size and the data decide. Ctrl-C once saves and stops, twice stops.
-    """
+    """Train a text-to-image model from scratch; what is not given, --size and the data decide."""
     if resume_from not in (None, "latest"):
         raise typer.BadParameter(translate("train.only_latest"))
     if output is None:
