@@ -28,7 +28,13 @@ DOCUMENTS = [
 
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: `WHAT` stands for several kinds of things in the tables; the rest is as it is typed.
-EXAMPLES = {"PROMPT...": "a prompt", "DATA": "emoji", "RUN": "runs/x", "WHAT": "x.png", "PATH": "x.png"}
+EXAMPLES = {
+    "PROMPT...": "a prompt",
+    "DATA": "emoji",
+    "RUN": "runs/x",
+    "WHAT": "x.png",
+    "PATH": "x.png",
+}
 
 
 def blocks(page: Path, language: str | None = None) -> list[str]:

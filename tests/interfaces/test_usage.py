@@ -9,7 +9,8 @@ from sfumato.interfaces.cli.options import ALIASES
 from sfumato.interfaces.cli.usage import spoken
 
 COMMANDS = [
-    "", "generate", "train", "evaluate", "judge", "data", "data list", "data check", "info", "doctor",
+    "", "generate", "train", "evaluate", "judge", "data", "data list", "data check", "info",
+    "doctor",
 ]  # fmt: skip
 
 #: Three English words in a row are a sentence; names, metavars and examples are shorter.

@@ -26,9 +26,12 @@ def judge(
         ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FOLDER", help=translate("help.judge.output"))
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help=translate("help.judge.output")),
     ] = None,
-    minutes: Annotated[float, typer.Option(metavar="MINUTES", help=translate("help.judge.minutes"))] = 10.0,
+    minutes: Annotated[
+        float, typer.Option(metavar="MINUTES", help=translate("help.judge.minutes"))
+    ] = 10.0,
     seed: Annotated[int, typer.Option(metavar="N", help=translate("help.judge.seed"))] = 0,
     as_json: Json = False,
     debug: Debug = False,
