@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from quality_contenders import CLASSES, CONTENDERS, Contender, Task
 from safetensors.torch import save_file
-from worker import peak_memory
+from throughput_worker import peak_memory
 
 
 class Timed:

@@ -33,7 +33,7 @@ class Worker:
     def __init__(self, python: str, name: str, precision: str, options: argparse.Namespace):
         self.name, self.precision = name, precision
         self.rates: list[float] = []
-        command = [python, str(HERE / "worker.py"), name, precision]
+        command = [python, str(HERE / "throughput_worker.py"), name, precision]
         for flag in ("batch", "threads", "device", "clock"):
             command += [f"--{flag}", str(getattr(options, flag))]
         self.process: subprocess.Popen[str] | None = None
