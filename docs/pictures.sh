@@ -12,9 +12,11 @@ trap 'rm -rf "$scratch"' EXIT
 mkdir -p "$out"
 
 sfumato generate --no-watch --seed 0 -o "$scratch" --sheet "$out/gallery.png" \
-    "red heart" "grinning face" "pizza" "sun" "tiger face" "rocket" \
-    "красное сердце" "солнце" "ракета" "blue heart, flat style" "tiger face, 3d style" \
-    "pizza, noto style" "green apple" "cat face" "banana" "clock, 3d style"
+    "red heart" "grinning face" "pizza, flat style" "sun, 3d style" \
+    "tiger face" "rocket, flat style" "красное сердце" "солнце, плоский стиль" \
+    "ракета, 3d стиль" "blue heart, flat style" "cat face" "purple heart" \
+    "birthday cake" "clock, 3d style" "морда кота" "wrapped gift, 3d style" \
+    "sun" "banana" "green apple" "дерево" # failures
 sfumato generate --no-watch --seed 0 -o "$scratch" --walk "$out/walk.png" "red heart"
 
 if [ $# -ge 1 ]; then

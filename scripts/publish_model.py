@@ -16,6 +16,9 @@ from typing import Any
 import sfumato
 from sfumato.errors import SfumatoError
 from sfumato.model import TextToImage
+from sfumato.training.inherit import EMBEDDED
+from sfumato.training.recipe import load_recipe
+from sfumato.training.unfinished import parts_at
 
 ROOT = Path(__file__).resolve().parent.parent
 RESOURCES = ROOT / "src" / "sfumato" / "resources"
@@ -44,6 +47,8 @@ def card_of(model: TextToImage, run: Path) -> dict[str, Any]:
         names = {"pictures": "pictures", "captions": "captions digest"}
         card |= {name: facts[key] for key, name in names.items() if key in facts}
     card["images seen"] = model.card["images seen"]
+    if (before := _before(run)) is not None:
+        card["begun with"] = f"the weights of a model that had seen {before:,} images"
     card["parameters"] = sum(
         p.numel()
         for module in (model.prompted, model.autoencoder)
@@ -55,6 +60,15 @@ def card_of(model: TextToImage, run: Path) -> dict[str, Any]:
     if recipe.is_file():
         card["recipe.toml sha256"] = hashlib.sha256(recipe.read_bytes()).hexdigest()
     return card
+
+
+def _before(run: Path) -> int | None:
+    """How many images the model that the run began with had seen; None for random weights."""
+    kept = run / "recipe.toml"
+    start = load_recipe(kept).start.model if kept.is_file() else None
+    if start is None:
+        return None
+    return int(parts_at(None if start == EMBEDDED else start).card["images seen"])
 
 
 def main() -> None:
