@@ -107,7 +107,7 @@ def test_twelve_steps_are_those_of_a_plain_loop(tmp_path: Path) -> None:
         loss = (plain(INPUTS[places]) - ANSWERS[places]).square().mean(1)
         loss.mean().backward()
         norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.7)
-        rate = 0.05 * min(1, (first + 4) / 5.2) * min(1, (48 - first) / (0.4 * 52))
+        rate = 0.05 * min(1, (first + 4) / 8) * min(1, (48 - first) / (0.4 * 52))
         for group in adamw.param_groups:
             group["lr"] = rate
         adamw.step()

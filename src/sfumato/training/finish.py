@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from sfumato.architecture import Vocabulary, build_prompted, latent_shape
@@ -29,7 +30,8 @@ def finished(
     pictures: int,
 ) -> TextToImage:
     """The model of a training, with its card; ``pictures``: how many the data set holds."""
-    prompted = build_prompted(recipe, vocabulary)
+    with torch.random.fork_rng(devices=[]):  # its random first weights are nobody's
+        prompted = build_prompted(recipe, vocabulary)
     prompted.load_state_dict(averaged(trainer))
     card = {
         "name": f"Sfumato {recipe.data.name} {recipe.network.size}",
