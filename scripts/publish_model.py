@@ -1,8 +1,10 @@
 """Put a run's model into the package, with a card that says where it came from.
 
     python scripts/publish_model.py runs/laptop
+    python scripts/publish_model.py runs/laptop --report report/report.json
 
-Takes the finished model, or the newest checkpoint of an unfinished run.
+The second time with the scores that `sfumato evaluate` found.  Takes the finished model, or the
+newest checkpoint of an unfinished run.
 """
 
 from __future__ import annotations
@@ -38,7 +40,14 @@ def card_of(model: TextToImage, run: Path) -> dict[str, Any]:
         "name": "Sfumato emoji",
         "what": f"{model.size}x{model.size} stickers with transparent background, "
         "from English or Russian words",
+        "intended use": "stickers and icons of everyday things, and seeing how diffusion works",
+        "limits": "has only ever seen emoji: no people by name, scenes or writing; some things "
+        "are blots, edges are soft, colours that a thing does not have are often wrong; best "
+        "with a style named",
         "licence": "Apache-2.0 for the weights; the art it learned from: see EMOJI_LICENSES.md",
+        "makers of that art": "Google (Noto Emoji, two generations; Apache-2.0), Mozilla "
+        "(FxEmojis; CC BY 4.0), Microsoft (Fluent Emoji, three styles; MIT); none of them "
+        "endorses this model",
         "data": "the embedded emoji, training part",
     }
     kept = run / "data.json"
@@ -62,6 +71,41 @@ def card_of(model: TextToImage, run: Path) -> dict[str, Any]:
     return card
 
 
+def scores_of(report: dict[str, Any], card: dict[str, Any]) -> dict[str, str]:
+    """What `sfumato evaluate` found, with everything that such a number needs beside it.
+
+    Raises:
+        SfumatoError: if the report is about another model.
+    """
+    if report["model"]["card"].get("images seen") != card["images seen"]:
+        raise SfumatoError("The report is about another model. Evaluate this one.")
+    parts, scores = report["parts"], {}
+    names = {
+        "held-in": "things and styles seen together",
+        "held-out": "things in a style never shown with them",
+        "held-in second language": "seen together, asked in Russian",
+    }
+    for key, name in names.items():
+        found = parts["agreement"].get(key)
+        if found:
+            share = found["top5"]["ratio"]
+            scores[f"score, {name}"] = (
+                f"top-5 is {share['value']:.1%} of what real pictures score "
+                f"({share['low']:.1%} to {share['high']:.1%}, {found['count']} pictures)"
+            )
+    if "colours" in parts:
+        scores["score, colour"] = (
+            f"right in {parts['colours']['value']:.0%} of {parts['colours']['pictures']} pictures"
+        )
+    sampling = report["model"]["sampling"]
+    scores["scores measured with"] = (
+        f"sfumato evaluate, judge {report['judge']['sha256'][:8]} trained on other designers' art, "
+        f"seed {report['settings']['seed']}, {sampling['steps']} steps of {sampling['sampler']}, "
+        f"guidance {sampling['guidance_scale']:g}, {report['surroundings']['date'][:10]}"
+    )
+    return scores
+
+
 def _before(run: Path) -> int | None:
     """How many images the model that the run began with had seen; None for random weights."""
     kept = run / "recipe.toml"
@@ -74,9 +118,13 @@ def _before(run: Path) -> int | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("run", type=Path)
-    run = parser.parse_args().run
+    parser.add_argument("--report", type=Path, help="of sfumato evaluate, on this very model")
+    wanted = parser.parse_args()
+    run = wanted.run
     model = sfumato.load(run, device="cpu")
     model.card = card_of(model, run)
+    if wanted.report:
+        model.card |= scores_of(json.loads(wanted.report.read_bytes()), model.card)
     folder = model.save(RESOURCES / "model")
     size = sum(f.stat().st_size for f in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB, {model.card['images seen']} images seen")

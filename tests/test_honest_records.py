@@ -59,3 +59,26 @@ def test_a_scale_of_nothing_is_written_down(
     wanted = Namespace(steps=steps, guidance_scale=scale)
     defaults = {"steps": 20, "guidance_scale": 3.0, "sampler": "euler"}
     assert tuple(bench.used(wanted, defaults).values()) == written
+
+
+def test_scores_on_a_card_are_those_of_a_report_about_this_model() -> None:
+    publish = module("scripts", "publish_model")
+    share = {"value": 0.8, "low": 0.7, "high": 0.9}
+    report = {
+        "model": {
+            "card": {"images seen": 7},
+            "sampling": {"steps": 20, "sampler": "euler", "guidance_scale": 3.0},
+        },
+        "judge": {"sha256": "abcdef012345"},
+        "settings": {"seed": 4},
+        "surroundings": {"date": "2026-01-02T03:04:05"},
+        "parts": {"agreement": {"held-in": {"count": 9, "top5": {"ratio": share}}}},
+    }
+    scores = publish.scores_of(report, {"images seen": 7})
+    assert scores["score, things and styles seen together"] == (
+        "top-5 is 80.0% of what real pictures score (70.0% to 90.0%, 9 pictures)"
+    )
+    assert "judge abcdef01 " in scores["scores measured with"]
+    assert "seed 4, 20 steps of euler, guidance 3, 2026-01-02" in scores["scores measured with"]
+    with pytest.raises(SfumatoError, match="another model"):
+        publish.scores_of(report, {"images seen": 8})
