@@ -526,3 +526,17 @@ def test_the_bank_has_noise_of_its_own() -> None:
     from sfumato.diffusion.randomness import normal
 
     assert not torch.equal(normal((8,), [module.FAR], 0, "noise"), normal((8,), [0], 0, "noise"))
+
+
+def test_an_autoencoder_that_is_ready_learns_no_more_on_resuming(
+    data: Path, tmp_path: Path, quick_probe: None
+) -> None:
+    """Its latents are kept: with other weights they would be decoded wrongly."""
+    asked = recipe(latent={"use": True}, training={"images": None, "minutes": 0.05})
+    walk = Run(data, tmp_path / "run", recipe=asked).steps()
+    while next(walk).phase == "autoencoder":
+        pass
+    walk.close()  # type: ignore[attr-defined]
+    again = Run(data, tmp_path / "run", resume=True).steps()
+    assert next(again).phase == "diffusion"
+    again.close()  # type: ignore[attr-defined]

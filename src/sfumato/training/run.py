@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -187,12 +188,12 @@ class Run:
         self._foreseen, self._most = False, trainer.total
         probe = Probe(min(PROBE_SECONDS, 6 * (training.minutes or PROBE_SECONDS)))
         clock = self._clock(trainer)
-        if clock and trainer.total:
+        if clock and trainer.total and not trainer.images_seen:
             trainer.total = UNPLANNED  # until the rate is known
         try:
             yield from self._followed(trainer, journal, stop, probe, clock, autoencoder, vocabulary)
         except GeneratorExit:  # nobody listens any more
-            if trainer.unsaved:
+            if trainer.unsaved and not sys.is_finalizing():  # torch is no longer usable by then
                 self._save(trainer, journal)
             raise
         if clock and not clock.settled and not self.interrupted:
