@@ -17,9 +17,11 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import io
 import json
 import re
 import subprocess
+import sys
 import tarfile
 import tomllib
 import unicodedata
@@ -30,11 +32,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from emoji_drawings import Drawing, encode, read_picture, render, svg_document
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "src"))
+
+from sfumato.pictures.colours import main_colour  # noqa: E402 - found beside this script
+
 RESOURCES = HERE.parent / "src" / "sfumato" / "resources"
 STYLES = ("noto", "blob", "fx", "3d", "color", "flat")
 # Microsoft's three renderings are one design, often near-identical: split as one.
@@ -218,6 +226,15 @@ def held_out(pictures: dict[tuple[str, str], bytes]) -> set[tuple[str, str]]:
     return held
 
 
+def colour_of(webp: bytes) -> str | None:
+    """The colour a person would name the whole picture by, if there is one."""
+    with Image.open(io.BytesIO(webp)) as picture:
+        straight = np.asarray(picture.convert("RGBA"), dtype=np.float64)
+    alpha = straight[..., 3:] / 255
+    premultiplied = np.concatenate([straight[..., :3] * alpha, straight[..., 3:]], axis=2)
+    return main_colour(premultiplied.round().astype(np.uint8).transpose(2, 0, 1))
+
+
 def write_archive(path: Path, members: list[tuple[str, bytes]]) -> None:
     """A zip whose bytes depend on the members only; pictures are stored, texts deflated."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -261,6 +278,7 @@ def main() -> None:
             "file_name": files[s, names[t]],
             "style": s,
             **things[t],
+            "colour": colour_of(pictures[s, names[t]]),
             "held_out": (s, names[t]) in held,
         }
         for s, t in pairs

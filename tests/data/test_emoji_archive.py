@@ -172,3 +172,17 @@ def test_attribution_is_shipped_inside_and_beside(archive):
         assert needed in text
     for style in STYLE_COUNTS:
         assert f"`{style}`" in text
+
+
+def test_the_stated_colour_is_that_of_the_name_where_a_name_says_one(rows):
+    known = {row["colour"] for row in rows} - {None}
+    said = [
+        (row["name_en"].split()[0], row["colour"])
+        for row in rows
+        if re.fullmatch(r"(\w+) (heart|circle|square)", row["name_en"])
+        and row["name_en"].split()[0] in known
+    ]
+    stated = [(word, colour) for word, colour in said if colour]
+    assert len(stated) > 80
+    # designers' oranges and browns lie close together, and a few greys have a tint
+    assert sum(word == colour for word, colour in stated) >= 0.95 * len(stated)

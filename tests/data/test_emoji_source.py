@@ -93,7 +93,7 @@ def test_captions_of_one_picture():
     row = {
         "file_name": "3d/2764.webp", "style": "3d", "thing": "2764", "held_out": False,
         "name_en": "Red Heart", "keywords_en": ["heart", "Red Heart", "love", "emotion", "red"],
-        "name_ru": "Красное сердце", "keywords_ru": ["сердце"],
+        "name_ru": "Красное сердце", "keywords_ru": ["сердце"], "colour": "red",
     }  # fmt: skip
     captions = captions_of(row)
     english, russian = captions[:7], captions[7:]
@@ -116,17 +116,33 @@ def test_captions_of_one_picture():
     assert without[5] == without[6] == "red heart, 3d style"
 
 
+def test_a_thing_of_one_colour_is_also_called_by_it_unless_its_name_says_so():
+    row = {
+        "file_name": "flat/1f335.webp", "style": "flat", "thing": "1f335", "held_out": False,
+        "name_en": "Cactus", "keywords_en": [], "name_ru": "Кактус", "keywords_ru": [],
+        "colour": "green",
+    }  # fmt: skip
+    assert captions_of(row)[12:] == (
+        "green cactus",
+        "green cactus, flat style",
+        "кактус, зелёного цвета",
+    )
+    assert captions_of(row | {"colour": None}) == captions_of(row)[:12]
+    assert captions_of(row | {"name_en": "green cactus"})[12:] == ()
+    assert len(captions_of(row | {"name_en": "greenery"})) == 15
+
+
 def test_captions_of_the_whole_set(rows, everything):
     styles = Counter(row["style"] for row in rows)
     assert set(styles) <= set(STYLES)
     for index, row in enumerate(rows):
         captions = everything._captions[index]
-        assert len(captions) == 12
+        assert len(captions) in (12, 15) and (row["colour"] or len(captions) == 12)
         assert all(text == text.lower() for text in captions)
         assert not any(part.strip(" ,:") == "" for text in captions for part in text.split(","))
         phrases = STYLES[row["style"]]
         assert sum(text.endswith(phrases[0]) for text in captions[:7]) == 5
-        assert sum(text.endswith(phrases[1]) for text in captions[7:]) == 4
+        assert sum(text.endswith(phrases[1]) for text in captions[7:12]) == 4
 
 
 def test_an_installation_without_the_archive_says_so(tmp_path, monkeypatch):

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from sfumato.data.emoji import EmojiSource, captions_of
-from sfumato.evaluation.colours import NAMES
 from sfumato.evaluation.plan import COLOURED, Wanted, colour_wishes, swapped, wishes
 from sfumato.evaluation.reality import Reality, read_reality, style_prompt
+from sfumato.pictures.colours import NAMES
 
 
 def small_reality(count=10, held_out=()):

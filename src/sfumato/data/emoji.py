@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
 from functools import lru_cache
 from importlib.resources import files
@@ -30,6 +31,13 @@ STYLES: dict[str, tuple[str, str]] = {
     "flat": ("flat style", "плоский стиль"),
 }
 """How each design is called in captions: (English, Russian)."""
+
+COLOURS = {
+    "red": "красного", "orange": "оранжевого", "yellow": "жёлтого", "green": "зелёного",
+    "blue": "синего", "purple": "фиолетового", "pink": "розового", "brown": "коричневого",
+    "black": "чёрного", "grey": "серого", "white": "белого",
+}  # fmt: skip
+"""Colours a picture may be called by: English, and the Russian genitive, which fits any gender."""
 
 SPLITS = ("train", "held-out", "all")
 
@@ -92,23 +100,33 @@ class EmojiSource:
 
 
 def captions_of(row: dict[str, Any]) -> tuple[str, ...]:
-    """Twelve captions of one picture, lower-case: seven English, five Russian.
+    """Captions of one picture, lower-case: seven English, five Russian, and of its colour.
 
     Name alone, name and style, name with two keywords and style, keywords and style; what
-    people type most stands there more than once.
+    people type most stands there more than once.  A thing of one colour that its name does not
+    tell has three more, so that colour words are learned from everything that is coloured.
     """
     english, russian = STYLES[row["style"]]
     return (
         *_captions(row, "en", english, names=2, styled=3),
         *_captions(row, "ru", russian, names=1, styled=2),
+        *_coloured(row, english),
     )
+
+
+def _coloured(row: dict[str, Any], style: str) -> tuple[str, ...]:
+    colour, name = row["colour"], row["name_en"].lower()
+    if colour is None or not COLOURS.keys().isdisjoint(re.findall(r"[a-z]+", name)):
+        return ()
+    of_colour = f"{COLOURS[colour]} цвета"
+    told = f"{colour} {name}"
+    return told, f"{told}, {style}", f"{_name(row, 'ru')}, {of_colour}"
 
 
 def _captions(
     row: dict[str, Any], language: str, style: str, names: int, styled: int
 ) -> tuple[str, ...]:
-    # some Russian texts of the source hold a comma without its word
-    name = row[f"name_{language}"].lower().replace(": , ", ": ")
+    name = _name(row, language)
     words = [word.lower().strip(" ,") for word in row[f"keywords_{language}"]]
     # a stable draw: pictures of one thing in several styles get different keywords
     words = sorted(
@@ -122,6 +140,11 @@ def _captions(
         ", ".join([name, *first, style]),
         ", ".join([*second, style]),
     )
+
+
+def _name(row: dict[str, Any], language: str) -> str:
+    # some Russian texts of the source hold a comma without its word
+    return str(row[f"name_{language}"]).lower().replace(": , ", ": ")
 
 
 @lru_cache(maxsize=1)

@@ -9,12 +9,12 @@ import numpy as np
 from sfumato.evaluation.agreement import agreement, by, chance, headline
 from sfumato.evaluation.alpha import clean_share
 from sfumato.evaluation.bench import Bench, LeftOut, Part, Seen, places_of, shown
-from sfumato.evaluation.colours import shows
 from sfumato.evaluation.copies import closest, guard, pixels
 from sfumato.evaluation.distances import nearest, nearest_other
 from sfumato.evaluation.distribution import compare
 from sfumato.evaluation.intervals import bootstrap, generator, mean
 from sfumato.evaluation.plan import Wanted, colour_wishes, gallery_wishes
+from sfumato.pictures.colours import shows
 
 LEAST = 16
 """Samples without which a part says nothing."""

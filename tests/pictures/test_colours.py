@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfumato.data.emoji import EmojiSource
-from sfumato.evaluation.colours import GREYS, NAMES, hue, share, shows
+from sfumato.pictures.colours import GREYS, NAMES, hue, share, shows
 
 THINGS = {"heart", "circle", "square", "book", "apple"}
 #: Colours that designers do not keep apart.
