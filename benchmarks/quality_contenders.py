@@ -9,50 +9,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from contenders import _classifier_free_guidance
+from quality_task import Contender, Task
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 SIDE, CLASSES, STEPS, AT_ONCE = 28, 10, 50, 50
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a contender is given.
-
-    Attributes:
-        data: file with "pictures" uint8 (N, 1, 28, 28) and "labels" (N,).
-        folder: its own, for the state.
-        classes: names of the labels.
-    """
-
-    data: Path
-    folder: Path
-    classes: tuple[str, ...]
-    seed: int
-    threads: int
-    bf16: bool
-
-
-class Contender(Protocol):
-    """Attributes: images seen in all; restored: those of the state it began with."""
-
-    images: int
-    restored: int
-    parameters: int
-
-    def step(self, share: float) -> float:
-        """Train on one batch; ``share`` of the time is over.  Returns the loss."""
-
-    def save(self) -> None: ...
-
-    def draw(self, labels: list[int], seed: int) -> Tensor:
-        """Pictures uint8 (N, 1, 28, 28) of these classes by the averaged weights."""
 
 
 class Peer:

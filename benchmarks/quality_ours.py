@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from quality_contenders import Task
+from quality_task import Task
 from torch import Tensor
 
 from sfumato.architecture import Vocabulary

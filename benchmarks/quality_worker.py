@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quality_contenders import CLASSES, CONTENDERS, Contender, Task
+from quality_contenders import CLASSES, CONTENDERS
+from quality_task import Contender, Task
 from safetensors.torch import save_file
 from throughput_worker import peak_memory
 

@@ -26,6 +26,7 @@ try:
     import quality
     import quality_contenders
     import quality_score
+    import quality_task
     import quality_worker
 finally:
     sys.path.remove(str(BENCHMARKS))
@@ -196,7 +197,7 @@ def test_a_resumed_peer_takes_the_steps_of_one_that_was_not_stopped(tmp_path: Pa
 
     def line(name: str) -> Line:
         (tmp_path / name).mkdir(exist_ok=True)
-        return Line(quality_contenders.Task(data, tmp_path / name, (), 5, 1, False))
+        return Line(quality_task.Task(data, tmp_path / name, (), 5, 1, False))
 
     whole = line("whole")
     for _ in range(7):
