@@ -316,7 +316,7 @@ class Run:
                 assert isinstance(objective, Reconstruction)
                 return copied(objective, self.source, self.device)
             assert isinstance(objective.module, Prompted)
-            prompts = prompts_for(self.recipe, self.source, vocabulary)
+            prompts = prompts_for(self.recipe, self.source)
             return drawn(self.recipe, objective.module, autoencoder, prompts, self.device)
 
         with trainer.average.applied(objective.module):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from PIL import Image
 
-from sfumato.architecture import Vocabulary
 from sfumato.conditioning.prompted import Prompted
 from sfumato.data.example import Source
 from sfumato.model import TextToImage
@@ -22,11 +21,11 @@ FAMILIAR = [
 ]  # fmt: skip
 
 
-def prompts_for(recipe: Recipe, source: Source, vocabulary: Vocabulary) -> list[str]:
+def prompts_for(recipe: Recipe, source: Source) -> list[str]:
     """What the samples of a run show: classes, the emoji everybody knows, or own captions."""
-    if vocabulary.classes:
-        return list(vocabulary.classes)[:COUNT]
-    if vocabulary.tokenizer is None:
+    if recipe.conditioning.kind == "labels":
+        return list(source.classes)[:COUNT]
+    if recipe.conditioning.kind == "none":
         return [""] * COUNT
     if recipe.data.name == "emoji":
         return FAMILIAR

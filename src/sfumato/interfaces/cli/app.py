@@ -15,6 +15,7 @@ from sfumato.interfaces.cli.generate import generate
 from sfumato.interfaces.cli.info import info
 from sfumato.interfaces.cli.judge import judge
 from sfumato.interfaces.cli.options import known_as
+from sfumato.interfaces.cli.start import start
 from sfumato.interfaces.cli.train import train
 from sfumato.interfaces.cli.usage import Command, Group
 from sfumato.locale import translate
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": known_as},
 )
 app.command(cls=Command, help=translate("help.generate"))(generate)
+app.command(cls=Command, help=translate("help.start"))(start)
 app.command(cls=Command, help=translate("help.train"))(train)
 app.command(cls=Command, help=translate("help.evaluate"))(evaluate)
 app.add_typer(data, name="data")

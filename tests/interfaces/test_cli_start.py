@@ -1,0 +1,59 @@
+"""`sfumato start`: from nothing to the first pictures, and at once when there is a model."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from sfumato.training.recipe import load_recipe
+
+BRIEFLY = ("--minutes", 0.02, "--resolution", 16, "--device", "cpu")
+
+
+@pytest.fixture
+def begun(pictures, sfumato, tmp_path):
+    result = sfumato("start", pictures, "-o", "mine", *BRIEFLY)
+    assert result.exit_code == 0, result.output
+    return tmp_path / "mine", result
+
+
+def test_from_a_folder_to_pictures_and_the_second_time_at_once(begun, sfumato):
+    run, result = begun
+    sheet = run / "pictures" / "first.png"
+    assert str(sheet.relative_to(run.parent)) in result.stderr
+    with Image.open(sheet) as picture:
+        assert picture.width > 16
+    kept = load_recipe(run / "recipe.toml")
+    assert (kept.training.minutes, kept.network.size) == (0.02, "tiny")
+    written = (run / "model" / "manifest.json").stat().st_mtime_ns
+
+    again = sfumato("start", "-o", "mine", "-p", "red square", "--json")
+    assert again.exit_code == 0, again.output
+    said = json.loads(again.stdout)
+    assert [one["prompt"] for one in said["pictures"]] == ["red square"]
+    assert (run / "model" / "manifest.json").stat().st_mtime_ns == written
+
+
+def test_a_stopped_run_goes_on(pictures, sfumato, tmp_path, monkeypatch):
+    from sfumato.interfaces.cli import progress
+
+    def stopped(run, quiet):
+        next(iter(run.steps()))
+        run.folder.mkdir(exist_ok=True)
+        return {"interrupted": True}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress, "follow", stopped)
+        result = sfumato("start", pictures, "-o", "mine", *BRIEFLY)
+    assert result.exit_code == 130
+    assert not (tmp_path / "mine" / "model").exists()
+    result = sfumato("start", "-o", "mine")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "mine" / "model" / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf"])
+def test_minutes_that_are_none_are_refused(sfumato, tmp_path, minutes):
+    result = sfumato("start", "emoji", "-o", "mine", "--minutes", minutes)
+    assert result.exit_code == 2 and "--minutes" in result.stderr
+    assert not (tmp_path / "mine").exists()
