@@ -38,7 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "manifest": set(),
     # modules between the rooms: what a recipe says becomes modules, a model, a folder
     "architecture": {"diffusion", "networks", "conditioning", "training.sections"},
-    "card": {"data", "training.recipe", "training.sections"},
+    "card": {"conditioning.locate", "data", "training.recipe", "training.sections"},
     "storage": {
         "diffusion", "networks", "conditioning", "architecture", "card", "manifest",
         "training.files", "training.recipe", "training.sections",

@@ -24,7 +24,7 @@ WORDS = Vocabulary(learn_tokenizer(["red heart", "blue"], 60))
 
 @settings(max_examples=120)
 @given(
-    name=st.sampled_from(["patch-transformer", "patch-unet"]),
+    name=st.sampled_from(["patch-transformer", "patch-unet", "unet", "tiny-unet", "context-unet"]),
     width=st.sampled_from([4, 8, 12, 20, 24, 36, 64, 96, 128, 192]) | st.integers(1, 200),
     heads=st.none() | st.sampled_from([1, 2, 4]) | st.integers(1, 8),
     depth=st.integers(1, 5),
@@ -89,7 +89,7 @@ def test_numbers_that_do_not_fit_are_refused_in_a_sentence(changes, said) -> Non
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["patch-transformer", "patch-unet"])
+@pytest.mark.parametrize("name", ["patch-transformer", "patch-unet", "unet", "tiny-unet"])
 def test_the_heads_of_the_recipe_are_those_of_the_network(name: str) -> None:
     asked = recipe(network={"name": name, "width": 64, "heads": 4, "depth": 2})
     network = build_prompted(resolve(asked, channels=3, resolution=16), WORDS).network

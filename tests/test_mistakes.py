@@ -469,14 +469,17 @@ def test_mistake_10_metrics_on_pictures_of_8_bits(channels):
     assert torch.equal(compared_with(compared), compared)
 
 
-@pytest.mark.parametrize("name", ["patch-transformer", "patch-unet"])
+@pytest.mark.parametrize(
+    "name", ["patch-transformer", "patch-unet", "unet", "tiny-unet", "context-unet"]
+)
 def test_mistake_11_zero_init_erased(name, tmp_path):
     """At step 0 the output is 0 and every residual block the identity, in the network as it is
     built and put into a trainer."""
+    patch = 2 if name.startswith("patch-") else 1
     recipe = resolve(
         changed(
             Recipe(),
-            network={"name": name, "width": 32, "depth": 4, "heads": 2, "patch": 2},
+            network={"name": name, "width": 32, "depth": 4, "heads": 2, "patch": patch},
             conditioning={"kind": "labels"},
             latent={"use": False},
         ),
@@ -493,7 +496,8 @@ def test_mistake_11_zero_init_erased(name, tmp_path):
     blocks = [
         part
         for part in module.network.modules()
-        if type(part).__name__ in ("_Block", "_ConvBlock", "_AttentionBlock")
+        if type(part).__name__.endswith("Block")
+        and isinstance(getattr(part, "skip", None), torch.nn.Identity | None)
     ]
     for block in blocks:
         block.register_forward_hook(lambda _, given, out: changes.append((given[0], out)))

@@ -7,6 +7,7 @@ import re
 from pathlib import PureWindowsPath
 from typing import Any
 
+from sfumato.conditioning.locate import own_name
 from sfumato.data import NAMES
 from sfumato.training.recipe import changed
 from sfumato.training.sections import Recipe
@@ -14,9 +15,13 @@ from sfumato.training.sections import Recipe
 
 def told(recipe: Recipe) -> Recipe:
     """The recipe as others may read it: of a path on this disk only the folder's own name."""
-    name, start = recipe.data.name, recipe.start.model
+    start = recipe.start.model_dump(include={"model", "inner"})
+    encoder = recipe.conditioning.model
     return changed(
-        recipe, data={"name": _own(name)}, start={"model": _own(start) if start else None}
+        recipe,
+        data={"name": _own(recipe.data.name)},
+        start={field: _own(path) if path else None for field, path in start.items()},
+        conditioning={"model": own_name(encoder) if encoder else None},
     )
 
 

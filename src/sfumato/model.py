@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sfumato.architecture import build_denoiser, latent_shape
+from sfumato.architecture import build_denoiser, latent_shape, pyramid_of
 from sfumato.conditioning.condition import Condition
 from sfumato.conditioning.prompted import Prompted
 from sfumato.device import pick_device
@@ -172,10 +172,30 @@ class TextToImage:
 
     @torch.no_grad()
     def pictures(self, x: Tensor) -> list[Image.Image]:
-        """What the network denoises (B, C, H, W), as pictures: latents are decoded first."""
+        """What the network denoises, as pictures.
+
+        Latents (B, C, H, W) are decoded first; of packed pyramids (B, C, N) the highest
+        resolution is shown.
+        """
+        if pyramid := pyramid_of(self.recipe):
+            x = pyramid.unpack(x)[0]
         if self.autoencoder is not None:
             x = self.autoencoder.decode(x.to(self.device))
         return to_pictures(x)
+
+    @torch.no_grad()
+    def levels(self, x: Tensor) -> list[list[Image.Image]]:
+        """All levels of what a network of several resolutions denoises, the highest first.
+
+        Args:
+            x: a step's ``x`` or ``x0``.
+        Returns:
+            One list of pictures a level, each of its own side; one level for other networks.
+        """
+        pyramid = pyramid_of(self.recipe)
+        if pyramid is None:
+            return [self.pictures(x)]
+        return [to_pictures(level) for level in pyramid.unpack(x)]
 
     def save(self, folder: str | Path, half: bool = True) -> Path:
         """Write the model as a folder (see `storage`); ``half`` keeps 16 bits a number."""
@@ -231,6 +251,8 @@ class TextToImage:
         prompts, indices = wish.prompts[part], wish.indices[part]
         denoiser: Denoises = self.denoiser
         sampling = self.recipe.sampling
+        pyramid = pyramid_of(self.recipe)
+        lengths = pyramid.lengths if pyramid else ()
         if wish.guidance_scale != 1:
             null = self.condition([wish.negative_prompt] * len(prompts))
             denoiser = Guided(
@@ -239,9 +261,11 @@ class TextToImage:
                 wish.guidance_scale,
                 sampling.guidance_interval,
                 sampling.guidance_rescale,
+                lengths,
             )
         if sampling.threshold in ("static", "dynamic"):
-            denoiser = Thresholded(denoiser, QUANTILE if sampling.threshold == "dynamic" else None)
+            quantile = QUANTILE if sampling.threshold == "dynamic" else None
+            denoiser = Thresholded(denoiser, quantile, lengths)
         if state is None:
             state = start(latent_shape(self.recipe), indices, wish.seed)
             state = State(state.x.to(self.device), state.t, state.samples, state.seed)

@@ -3,7 +3,9 @@
 ::
 
     config.json          format, the resolved recipe, classes
-    tokenizer.json       where prompts are free text
+    tokenizer.json       where prompts are free text, its words learned from scratch
+    tfidf.json           or the terms of TF-IDF; of a pretrained text encoder config.json says
+                         which one it is
     model.safetensors    network and text encoder
     autoencoder.safetensors   for latent models
     card.json, README.md      what it is, its data and licence
@@ -30,11 +32,13 @@ from safetensors.torch import save as tensor_bytes
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
+from sfumato.architecture import build_autoencoder, build_prompted
 from sfumato.card import card_text, told, told_card
-from sfumato.conditioning.labels import Labels
+from sfumato.conditioning.locate import Identity
+from sfumato.conditioning.pretrained import pretrained_again
 from sfumato.conditioning.prompted import Prompted
-from sfumato.conditioning.text_transformer import TextTransformer
+from sfumato.conditioning.tfidf import Terms
+from sfumato.conditioning.vocabulary import Vocabulary, vocabulary_behind
 from sfumato.errors import SfumatoError
 from sfumato.manifest import MANIFEST as MANIFEST
 from sfumato.manifest import intact, manifest_of, stated
@@ -151,11 +155,28 @@ def _recipe(config: dict[str, Any], folder: Path) -> Recipe:
 
 
 def _vocabulary(found: Opened, folder: Path) -> Vocabulary:
-    text = found.contents.get("tokenizer.json")
+    if identity := text_encoder_in(found, folder):
+        return Vocabulary(encoder=pretrained_again(identity))
+    text, terms = found.contents.get("tokenizer.json"), found.contents.get("tfidf.json")
     try:
+        if terms:
+            return Vocabulary(terms=Terms.from_json(terms.decode()))
         return Vocabulary(Tokenizer.from_str(text.decode()) if text else None, found.classes)
     except Exception as error:  # the library raises nothing more special
         raise SfumatoError(f"The tokenizer in {folder} is damaged. Copy it again.") from error
+
+
+def text_encoder_in(found: Opened, folder: Path) -> Identity | None:
+    """Which pretrained text encoder a model needs, if any.
+
+    Raises:
+        SfumatoError: if what it says is damaged.
+    """
+    try:
+        said = found.config.get("text_encoder")
+        return None if said is None else Identity.from_dict(said)
+    except ValueError as error:
+        raise SfumatoError(f"The text encoder in {folder} is damaged. Copy it again.") from error
 
 
 def verified(folder: Path) -> dict[str, bytes]:
@@ -236,16 +257,16 @@ def write_parts(model: Parts, folder: Path, half: bool = True) -> Path:
     _recover(folder, before)
     others = _others(folder)
     recipe, card = told(model.recipe), told_card(model.recipe, model.card)
-    conditioner = model.prompted.conditioner
+    words = vocabulary_behind(model.prompted.conditioner)
     config: dict[str, Any] = {
         "format": FORMAT,
         "recipe": recipe.model_dump(mode="json", exclude_none=True),
     }
-    contents: dict[str, bytes] = {}
-    if isinstance(conditioner, Labels):
-        config["classes"] = conditioner.classes
-    if isinstance(conditioner, TextTransformer):
-        contents["tokenizer.json"] = conditioner.tokenizer.to_str().encode()
+    contents = words.files()
+    if words.classes:
+        config["classes"] = list(words.classes)
+    if words.encoder is not None:
+        config["text_encoder"] = words.encoder.identity.to_dict()
     contents["config.json"] = _pretty(config)
     contents["model.safetensors"] = tensor_bytes(_cast(model.prompted, half))
     if model.autoencoder is not None:

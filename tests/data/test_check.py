@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import unicodedata
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from sfumato.conditioning.text_transformer import TextTransformer
 from sfumato.data import NAMES, open_source
 from sfumato.data.check import FEW, KINDS, check, spoken
 from sfumato.data.example import Problem
+from sfumato.data.findings import SENTENCES
 from sfumato.data.listing import listing
+from sfumato.data.oddities import LONGEST, mended, oddity
+from sfumato.data.remarks import understood
 from sfumato.errors import SfumatoError
+from sfumato.locale import messages
 from sfumato.training import start
 
 
@@ -21,7 +30,7 @@ def english(monkeypatch):
     monkeypatch.setenv("SFUMATO_LANG", "en")
 
 
-def noise(path, seed: int, side: int = 48) -> None:
+def noise(path, seed: int, side: int = 64) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
@@ -133,7 +142,7 @@ def test_counts_need_no_plural(tmp_path):
 @pytest.mark.parametrize("language", ["en", "ru"])
 def test_a_reason_that_is_not_known_stays(monkeypatch, language):
     monkeypatch.setenv("SFUMATO_LANG", language)
-    assert spoken(Problem("a.png", "is of a later time"), "set") == "is of a later time"
+    assert spoken(Problem("a.png", "is of a later time")) == "is of a later time"
 
 
 def test_transparent_pictures_are_not_blank_and_flat_ones_are(tmp_path):
@@ -166,3 +175,177 @@ def test_the_list_names_every_data_set():
     for entry in entries.values():
         assert entry.what and entry.licence and entry.get
         assert json.loads(json.dumps(entry.to_dict()))["name"] == entry.name
+
+
+def photograph(seed: int, side: int = 160) -> Image.Image:
+    """Smooth colours with shapes on them, another one for each seed."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def test_each_remark_says_what_it_is_for_programs(ill):
+    for kind, found in check(ill).findings.items():
+        for one in found:
+            assert one.kind in SENTENCES, (kind, one)
+            assert messages("en")[SENTENCES[one.kind]]
+    keys = {p["key"] for p in check(ill).to_dict()["findings"]["caption missing"]}
+    assert keys == {"named_file"}
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_every_sentence_of_the_folder_is_understood_in_both_languages(
+    tmp_path, monkeypatch, language
+):
+    monkeypatch.setenv("SFUMATO_LANG", language)
+    reasons = {
+        "is a link to a folder; not followed": "link_folder",
+        "is a link that leaves the folder; not followed": "link_away",
+        "is a link that leaves the folder; not read": "link_unread",
+        "names '../x', which leaves the folder; refused": "leaves",
+        "names 'x', which is not there or no picture; skipped": "absent",
+        "no captions and no classes found; the words of the file names are taken": "bare",
+        "has no caption; 'a' is taken from its name": "named_file",
+        "has an empty caption file a.txt; 'set' is taken from its folder's name": "named_file",
+        "is not UTF-8; read as cp1251: 'x'": "encoded",
+        "row 3 names no file; skipped": "row",
+        "line 4 is not a JSON object; skipped": "line",
+        "too large: 20000 x 20000, 400 megapixels, the limit is 100": "too_large",
+    }
+    for reason, kind in reasons.items():
+        problem = understood(Problem("a.png", reason), "set")
+        assert problem.kind == kind, reason
+        assert problem.reason == reason  # the text stays
+        said = spoken(problem)
+        assert said and (language == "en" or any("а" <= c <= "я" for c in said.lower()))
+
+
+def test_a_known_kind_needs_no_sentence():
+    problem = Problem("a.png", "whatever words", kind="pixels", values={"width": 3, "height": 4})
+    assert spoken(problem) == "3 x 4 pixels" and understood(problem, "x") is problem
+    assert hash(problem) == hash(Problem("a.png", "whatever words", kind="pixels"))
+
+
+@pytest.mark.parametrize(
+    ("caption", "kind"),
+    [
+        ("...", "punctuation"),
+        ("?! -", "punctuation"),
+        ("IMG_1234", "file_name"),
+        ("DSC00042", "file_name"),
+        ("20210304 cat.JPG", "file_name"),
+        ("screenshot 2021-03-04", "file_name"),
+        ("РєРѕС‚ РЅР° РєСЂС‹С€Рµ", "mojibake"),
+        ("cafÃ© noir", "mojibake"),
+        ("caf\ufffd", "garbled"),
+        ("word " * 25, "long"),
+        ("a cat", None),
+        ("кот", None),
+        ("café, naïve, 20 °C", None),
+        ("СЁМГА", None),
+        ("5", None),
+        ("😀", None),
+        ("photo of a cat", None),
+        ("picture 1 of the sea", None),
+        ("猫", None),
+        ("word " * 24, None),
+    ],
+)
+def test_odd_captions(caption, kind):
+    found = oddity(caption.strip())
+    assert (found and found[0]) == kind
+    if found:
+        assert messages("en")[SENTENCES[kind]].format(**found[1])
+
+
+def test_the_longest_caption_is_what_the_model_reads():
+    length = inspect.signature(TextTransformer).parameters["length"].default
+    assert length == LONGEST
+
+
+@given(st.text(alphabet="абвгдежзийклмнопрстуфхцчшщъыьэюяё АБВёЁ", min_size=2))
+def test_wrongly_decoded_russian_is_mended(text):
+    meant = " ".join(unicodedata.normalize("NFC", text).split())
+    assert mended(meant) == meant
+    wrong = meant.encode().decode("cp1251", "ignore")
+    if wrong.encode("cp1251") == meant.encode() and meant:
+        assert mended(wrong) == meant
+
+
+def test_odd_captions_are_found_in_a_folder_and_shared_ones_once(tmp_path):
+    for number in range(12):
+        photograph(number).save(tmp_path / f"{number:02}.png")
+        caption = "a photo" if number < 7 else f"thing {number}"
+        (tmp_path / f"{number:02}.txt").write_text(caption)
+    (tmp_path / "11.txt").write_text("IMG_0042")
+    found = check(tmp_path).findings["caption odd"]
+    assert [one.kind for one in found] == ["same_caption", "file_name"]
+    assert (found[0].values["count"], found[0].values["total"]) == (7, 12)
+    (tmp_path / "06.txt").write_text("something else")
+    assert [one.kind for one in check(tmp_path).findings["caption odd"]] == ["file_name"]
+
+
+def test_classes_are_compared_both_ways(tmp_path):
+    for label, count in (("ant", 2), ("bee", 2), ("cat", 11)):
+        for number in range(count):
+            noise(tmp_path / label / f"{number}.png", 100 * count + number + 7 * ord(label[0]))
+    report = check(tmp_path)
+    assert [(p.origin, p.kind) for p in report.findings["class imbalance"]] == [("cat", "dominant")]
+    assert report.balance() == (("cat", 11), ("bee", 2))
+    assert "Largest class: cat, 11 pictures (73% of all)" in report.text()
+
+
+def test_a_copy_in_another_class_is_said_to_be_there(tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        photograph(1).save(tmp_path / label / "same.png")
+        photograph(ord(label[0])).save(tmp_path / label / "own.png")
+    (found,) = check(tmp_path).findings["duplicate"]
+    assert found.kind == "same_class" and found.values["label"] == "cat"
+    assert found.origin == "dog/same.png"
+
+
+def test_shapes_transparency_and_grey_are_counted(tmp_path):
+    for number in range(6):
+        photograph(number).save(tmp_path / f"{number}.jpg")
+    photograph(7).crop((0, 0, 160, 70)).save(tmp_path / "long.jpg")
+    photograph(8).crop((0, 0, 160, 80)).save(tmp_path / "not so long.jpg")
+    photograph(9).convert("L").save(tmp_path / "grey.jpg")
+    cut = photograph(10).convert("RGBA")
+    cut.putalpha(Image.linear_gradient("L").resize(cut.size))
+    cut.save(tmp_path / "cut.png")
+    report = check(tmp_path)
+    assert (report.channels, report.transparent, report.grey) == (3, 1, 1)
+    (shape,) = report.findings["shape"]
+    assert (shape.origin, shape.values["lost"]) == ("long.jpg", "56%")
+    assert [p.origin for p in report.findings["transparency"]] == ["cut.png"]
+    assert [p.origin for p in report.findings["grey"]] == ["grey.jpg"]
+
+
+def test_what_is_tiny_depends_on_the_training(tmp_path):
+    for side in (40, 70, 130):
+        photograph(side, side).save(tmp_path / f"{side}.png")
+    tiny = {
+        size: [p.origin for p in check(tmp_path, size=size).findings.get("tiny", ())]
+        for size in (32, 64, 128)
+    }
+    assert tiny == {32: [], 64: ["40.png"], 128: ["40.png", "70.png"]}
+
+
+def test_similar_pictures_are_grouped_around_the_largest(tmp_path):
+    for number in range(5):
+        photograph(number).save(tmp_path / f"{number}.png")
+    photograph(1).save(tmp_path / "again.jpg", quality=40)
+    photograph(1, 320).save(tmp_path / "large.png")
+    report = check(tmp_path)
+    assert report.groups == (("large.png", "1.png", "again.jpg"),)
+    assert [p.origin for p in report.findings["near duplicate"]] == ["1.png", "again.jpg"]
+    assert report.to_dict()["groups"] == [["large.png", "1.png", "again.jpg"]]
+
+
+def test_progress_is_told(tmp_path):
+    for number in range(3):
+        noise(tmp_path / f"{number}.png", number)
+    told = []
+    check(tmp_path, progress=lambda *step: told.append(step))
+    assert told[0] == ("looking", 0, 3)

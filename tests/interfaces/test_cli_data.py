@@ -1,6 +1,7 @@
 """`sfumato data`: the list and the check."""
 
 import json
+import os
 import re
 
 from PIL import Image
@@ -39,7 +40,8 @@ def test_the_list_speaks_russian(sfumato, monkeypatch):
     monkeypatch.setenv("SFUMATO_LANG", "ru")
     result = sfumato("data", "list")
     assert result.exit_code == 0, result.output
-    said = result.stdout.replace("apt install dataset-fashion-mnist", "")  # a command to type
+    commands = r"apt install [\w-]+|sfumato data fetch [\w-]+|pip install \S+"  # to type
+    said = re.sub(commands, "", result.stdout)
     assert not re.search(ENGLISH, said), said
     one, *_ = json.loads(sfumato("data", "list", "--json").stdout)["data"]
     assert (one["name"], one["found"]) == ("emoji", "в пакете")
@@ -75,3 +77,78 @@ def test_what_is_not_there_is_said(sfumato):
     result = sfumato("data", "check", "fashion-mnits")
     assert result.exit_code == 1
     assert "fashion-mnist" in result.stderr
+
+
+def messy(folder):
+    folder.mkdir()
+    for number in range(3):
+        Image.effect_noise((64, 64), 80 + number).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"noise {number}", "utf-8")
+    (folder / "broken.png").write_text("no picture")
+    (folder / "copy.png").write_bytes((folder / "0.png").read_bytes())
+    (folder / "copy.txt").write_text("again")
+    return folder
+
+
+def test_the_check_writes_a_page_and_a_clean_copy(sfumato, tmp_path):
+    folder = messy(tmp_path / "set")
+    result = sfumato("data", "check", folder, "-o", "report", "--write-clean", "clean")
+    assert result.exit_code == 0, result.output
+    assert "check.html" in result.stderr and "left out 2" in result.stderr
+    assert "broken.png" in (tmp_path / "report" / "check.html").read_text("utf-8")
+    assert json.loads((tmp_path / "report" / "check.json").read_text())["pictures"] == 5
+    assert len(list((tmp_path / "clean").glob("*.png"))) == 3
+    said = json.loads(sfumato("data", "check", "clean", "--json").stdout)
+    assert said["serious"] == 0
+
+
+def test_the_check_says_it_all_to_programs(sfumato, tmp_path):
+    folder = messy(tmp_path / "set")
+    result = sfumato("data", "check", folder, "-o", "r", "--write-clean", "c", "--json")
+    said = json.loads(result.stdout)
+    assert said["page"] == "r/check.html".replace("/", os.sep)
+    assert (said["clean"]["copied"], len(said["clean"]["left out"])) == (3, 2)
+    assert said["findings"]["duplicate"][0]["key"] == "same"
+
+
+def test_the_check_judges_at_the_size_of_the_training(sfumato, tmp_path):
+    folder = messy(tmp_path / "set")
+    for size, tiny in ((64, 0), (65, 4)):
+        said = json.loads(sfumato("data", "check", folder, "--size", size, "--json").stdout)
+        assert (said["size"], said["counts"]["tiny"]) == (size, tiny)
+    assert sfumato("data", "check", folder, "--size", 2).exit_code == 1
+
+
+def test_a_clean_copy_is_refused_before_anything_is_looked_at(sfumato, tmp_path):
+    folder = messy(tmp_path / "set")
+    for data, target, said in (
+        ("emoji", "clean", "not a folder of picture files"),
+        (folder, folder / "clean", "Choose another place"),
+        (folder, folder, "Choose another place"),
+        (folder, tmp_path, "Choose another place"),
+    ):
+        result = sfumato("data", "check", data, "--write-clean", target)
+        assert result.exit_code == 1 and said in result.stderr
+        assert "Looking" not in result.stderr
+    assert len(list(folder.iterdir())) == 9
+
+
+def test_the_clean_copy_speaks_russian(sfumato, tmp_path, monkeypatch):
+    folder = messy(tmp_path / "set")
+    monkeypatch.setenv("SFUMATO_LANG", "ru")
+    result = sfumato("data", "check", folder, "-o", "r", "--write-clean", "c")
+    assert "Чистая копия: c. Картинок 3" in result.stderr
+    assert "те же пиксели, что в 0.png" in (tmp_path / "c" / "left-out.csv").read_text("utf-8")
+
+
+def test_interrupted_it_ends_cleanly(sfumato, tmp_path, monkeypatch):
+    from sfumato.data import clean
+
+    def stop(*paths):
+        raise KeyboardInterrupt
+
+    folder = messy(tmp_path / "set")
+    monkeypatch.setattr(clean, "_transfer", stop)
+    result = sfumato("data", "check", folder, "--write-clean", "c")
+    assert result.exit_code == 130 and "Traceback" not in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]

@@ -112,7 +112,7 @@ def test_missing_extras_are_named_with_their_command(monkeypatch):
     found = checks.extras()
     assert found.health is Health.OK  # a fresh install is not ill
     assert "pyarrow (captions in .parquet)" in found.text
-    assert found.cure == 'pip install "sfumato[parquet,tensorboard]"'
+    assert found.cure == 'pip install "sfumato[parquet,tensorboard,text,tfidf,hub,clipart,collect]"'
 
 
 def test_a_damaged_embedded_model_is_a_failure(monkeypatch, tmp_path):

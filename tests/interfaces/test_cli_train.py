@@ -5,6 +5,7 @@ import math
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -195,3 +196,46 @@ def test_lines_come_first_last_and_seldom(capsys):
 
 def test_phases_have_names():
     assert phase_name("autoencoder") != phase_name("diffusion")
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_a_text_model_needs_an_encoder_that_has_one(sfumato, pictures, language, monkeypatch):
+    monkeypatch.setenv("SFUMATO_LANG", language)
+    for named in ((), ("--text-encoder", "tfidf"), ("--text-encoder", "labels")):
+        result = sfumato("train", pictures, "-o", "run", "--text-model", "x/y", *named)
+        assert result.exit_code == 2
+        assert "--text-model" in result.stderr and "--text-encoder" in result.stderr
+    result = sfumato("train", pictures, "-o", "run", "--text-encoder", "t5", "--text-model", "a b")
+    assert result.exit_code == 1 and "a b" in result.stderr
+    assert not Path("run").exists(), "said before anything is begun"
+
+
+def test_the_text_encoder_stands_in_the_recipe(sfumato, pictures, tmp_path):
+    pytest.importorskip("sklearn")
+    from sfumato.training.recipe import load_recipe
+
+    more = ("-o", "run", "--text-encoder", "tfidf", "--images", 8, *TINY)
+    result = sfumato("train", pictures, *more)
+    assert result.exit_code == 0, result.output
+    wanted = load_recipe(tmp_path / "run" / "recipe.toml").conditioning
+    assert (wanted.kind, wanted.encoder, wanted.model) == ("text", "tfidf", None)
+    assert (tmp_path / "run" / "model" / "tfidf.json").is_file()
+    result = sfumato("info", "run/model")
+    assert "tfidf" in result.stdout
+    result = sfumato("train", "-o", "run", "--resume", "--text-encoder", "scratch")
+    assert result.exit_code == 1 and "scratch" in result.stderr
+
+
+def test_what_the_two_options_mean(tmp_path):
+    from sfumato.interfaces.cli.train import TextEncoder, _conditioning
+
+    assert _conditioning(TextEncoder.labels, None) == {"kind": "labels"}
+    hub = _conditioning(TextEncoder.t5, "google/flan-t5-small@main")
+    assert (hub["model"], hub["revision"]) == ("google/flan-t5-small", "main")
+    (tmp_path / "a@b").mkdir()
+    folder = _conditioning(TextEncoder.clip, str(tmp_path / "a@b"))
+    assert folder == {"model": str(tmp_path / "a@b"), "kind": "text", "encoder": "clip"}
+    named = {one.value for one in TextEncoder} - {"labels"}
+    from sfumato.training.sections import Conditioning
+
+    assert named == set(Conditioning.model_fields["encoder"].annotation.__args__)

@@ -79,7 +79,7 @@ def test_a_group_alone_shows_its_help_and_is_no_mistake(sfumato, group):
         ("generate a --json=1", "После --json значение не нужно."),
         ("data check", "Не хватает аргумента DATA."),
         ("data list all", "Лишнее: all."),
-        ("train d -o r --network unet", "Может быть, patch-unet?"),
+        ("train d -o r --network patch-une", "Может быть, patch-unet?"),
         ("train d -o r --size larg", "Может быть, large?"),
     ],
 )

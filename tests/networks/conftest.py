@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.conditioning.condition import Condition
+from sfumato.networks.context_unet import ContextUNet
 from sfumato.networks.patch_transformer import PatchTransformer
 from sfumato.networks.patch_unet import PatchUNet
+from sfumato.networks.tiny_unet import TinyUNet
+from sfumato.networks.unet import UNet
 
 CONDITION_WIDTH = 24
 
@@ -22,15 +25,35 @@ def _pixel_transformer(channels: int, side: int, **settings: int) -> nn.Module:
     return _transformer(channels, side, **({"bottleneck": 8} | settings))
 
 
-def _unet(channels: int, side: int, **settings: int) -> nn.Module:
+def _patch_unet(channels: int, side: int, **settings: int) -> nn.Module:
     told = {"patch": 4, "width": 32, "depth": 4} | settings
     return PatchUNet(channels, side, condition_width=CONDITION_WIDTH, **told)
+
+
+def _unet(channels: int, side: int, patch: int = 1, width: int = 32, **settings: int) -> nn.Module:
+    told = {"width": width // 4, "depth": 1, "heads": 2} | settings
+    return UNet(channels, side, condition_width=CONDITION_WIDTH, **told)
+
+
+def _tiny_unet(
+    channels: int, side: int, patch: int = 1, width: int = 32, **settings: int
+) -> nn.Module:
+    return TinyUNet(channels, width // 2, condition_width=CONDITION_WIDTH, **settings)
+
+
+def _context_unet(
+    channels: int, side: int, patch: int = 1, width: int = 32, **settings: int
+) -> nn.Module:
+    return ContextUNet(channels, side, width // 2, condition_width=CONDITION_WIDTH, **settings)
 
 
 NETWORKS = {
     "patch transformer": _transformer,
     "patch transformer with a bottleneck": _pixel_transformer,
-    "patch U-Net": _unet,
+    "patch U-Net": _patch_unet,
+    "U-Net": _unet,
+    "tiny U-Net": _tiny_unet,
+    "context U-Net": _context_unet,
 }
 
 

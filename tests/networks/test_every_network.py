@@ -10,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.conditioning.condition import Condition
+from sfumato.networks.context_unet import ContextUNet
 from sfumato.networks.patch_transformer import PatchTransformer
 from sfumato.networks.patch_unet import PatchUNet
+from sfumato.networks.tiny_unet import TinyUNet
+from sfumato.networks.unet import UNet
+from sfumato.networks.unet_blocks import each_pixel
 
 CLOSE = {"atol": 2e-5, "rtol": 2e-5}
 TIMES = torch.tensor([3.0, 250.0, 999.0])
@@ -22,12 +26,18 @@ def blocks_of(network):
 
 
 def record_changes(network):
-    """For every residual block, whether it gave back exactly what it got, as it is called."""
+    """For every residual block, whether it gave back exactly what it got, as it is called.
+
+    What a block of a new width got is seen through its skip.
+    """
     changes = []
+
+    def compare(module, inputs, output):
+        skip = getattr(module, "skip", torch.nn.Identity())
+        changes.append(not torch.equal(each_pixel(skip, inputs[0]), output))
+
     for block in blocks_of(network):
-        block.register_forward_hook(
-            lambda module, inputs, output: changes.append(not torch.equal(inputs[0], output))
-        )
+        block.register_forward_hook(compare)
     return changes
 
 
@@ -76,6 +86,7 @@ def test_batch_height_and_width_are_not_confused(
 
 def test_padding_tokens_change_nothing(make_network, make_condition, normals, awake):
     network = awake(make_network(3, 16))
+    reads = not isinstance(network, ContextUNet)  # the others are told tokens, this one a vector
     x = normals(0, 3, 3, 16, 16)
     condition = make_condition(1, [2, 4, 4], padding=3)
     expected = network(x, TIMES, condition)
@@ -85,7 +96,7 @@ def test_padding_tokens_change_nothing(make_network, make_condition, normals, aw
     torch.testing.assert_close(network(x, TIMES, cut), expected, **CLOSE)
     # and the mask is read at all
     seen = replace(condition, tokens=loud, mask=torch.ones_like(condition.mask))
-    assert (network(x, TIMES, seen) - expected).abs().max() > 1e-3
+    assert ((network(x, TIMES, seen) - expected).abs().max() > 1e-3) == reads
 
 
 def test_text_and_time_reach_every_picture(make_network, make_condition, normals, awake):
@@ -98,6 +109,9 @@ def test_text_and_time_reach_every_picture(make_network, make_condition, normals
     output.square().sum().backward()
     assert (vector.grad.norm(dim=1) > 1e-3).all()
     assert (time.grad.abs() > 1e-6).all()
+    if isinstance(network, ContextUNet):
+        assert tokens.grad is None
+        return
     reach = tokens.grad.norm(dim=2)
     assert (reach[condition.mask] > 1e-5).all()
     assert not reach[~condition.mask].any()
@@ -107,9 +121,12 @@ def test_one_picture_is_told_nothing_about_another(make_network, make_condition,
     network = awake(make_network(3, 16))
     x = normals(0, 3, 3, 16, 16).requires_grad_()
     condition = make_condition(1, [2, 4, 3])
-    tokens = condition.tokens.requires_grad_()
-    network(x, TIMES, replace(condition, tokens=tokens))[1].sum().backward()
-    for gradient in (x.grad, tokens.grad):
+    vector, tokens = condition.vector.requires_grad_(), condition.tokens.requires_grad_()
+    told = replace(condition, vector=vector, tokens=tokens)
+    network(x, TIMES, told)[1].sum().backward()
+    gradients = [x.grad, vector.grad, *([] if tokens.grad is None else [tokens.grad])]
+    assert len(gradients) == 2 + (not isinstance(network, ContextUNet))
+    for gradient in gradients:
         touched = gradient.flatten(1).any(1)
         assert touched.tolist() == [False, True, False]
 
@@ -166,11 +183,18 @@ def test_bf16_is_close_to_fp32(make_network, make_condition, normals, awake):
     assert 1e-5 < difference < 0.03  # it did run in another precision, and well
 
 
-def test_a_picture_that_is_too_large_raises(make_network, make_condition, normals):
-    network = make_network(3, 16)
+def test_a_picture_that_is_too_large_raises_where_places_are_learned(
+    make_network, make_condition, normals, awake
+):
+    network = awake(make_network(3, 16))
     for height, width in ((16, 24), (24, 16), (17, 17)):
-        with pytest.raises(ValueError, match=f"16.*{height} x {width}"):
-            network(normals(0, 1, 3, height, width), TIMES[:1], make_condition(1, [2]))
+        x, condition = normals(0, 1, 3, height, width), make_condition(1, [2])
+        if isinstance(network, UNet | TinyUNet):
+            output = network(x, TIMES[:1], condition)
+            assert output.shape == x.shape and bool(output.any())
+        else:
+            with pytest.raises(ValueError, match=f"16.*{height} x {width}"):
+                network(x, TIMES[:1], condition)
 
 
 def test_a_wrong_number_of_channels_raises(make_network, make_condition, normals):
@@ -183,11 +207,12 @@ def test_a_wrong_number_of_channels_raises(make_network, make_condition, normals
     channels=st.sampled_from([1, 3, 4, 16]),
     side=st.integers(4, 33),
     patch=st.sampled_from([1, 2, 4]),
-    kind=st.sampled_from([PatchTransformer, PatchUNet]),
+    kind=st.sampled_from([PatchTransformer, PatchUNet, UNet, ContextUNet, TinyUNet]),
 )
 def test_any_side_fits(channels, side, patch, kind):
     torch.manual_seed(0)
-    network = kind(channels, side, patch, width=16, depth=2, condition_width=8)
+    told = {PatchTransformer: (side, patch), PatchUNet: (side, patch), TinyUNet: ()}
+    network = kind(channels, *told.get(kind, (side,)), width=16, depth=2, condition_width=8)
     torch.nn.init.normal_(network.final.weight)
     x = torch.randn(2, channels, side, side)
     told = Condition(torch.randn(2, 8), torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool))
@@ -221,7 +246,8 @@ def test_both_networks_of_a_size_have_about_as_many_parameters(width, depth):
     assert 0.9 < one / other < 1.1
 
 
-def test_every_place_has_a_position_of_its_own_from_the_start(make_network):
-    positions = make_network(2, 16, patch=4, width=32).positions.detach().flatten(0, -2)
+@pytest.mark.parametrize("kind", [PatchTransformer, PatchUNet])
+def test_every_place_has_a_position_of_its_own_from_the_start(kind):
+    positions = kind(2, 16, patch=4, width=32).positions.detach().flatten(0, -2)
     distances = torch.cdist(positions, positions) + 1e9 * torch.eye(len(positions))
     assert distances.min() > 0.1

@@ -36,6 +36,17 @@ def test_a_strip_shows_first_and_last():
     assert row.size[0] == 4 * 72 + 8
 
 
+def test_a_strip_shows_further_rows_below():
+    green = [Image.new("RGBA", (4, 4), (0, shade, 0, 255)) for shade in SHADES]
+    whole = strip(WALK, TIMES, shown=4, cell=64, below=[green])
+    alone, other = strip(WALK, TIMES, shown=4, cell=64), strip(green, TIMES, shown=4, cell=64)
+    first, second = np.vsplit(np.asarray(whole), [alone.height])
+    assert np.array_equal(first, np.asarray(alone))
+    assert np.array_equal(second, np.asarray(other)[8:])  # without the gap at the top
+    with pytest.raises(ValueError, match="9 pictures but 10 times"):
+        strip(WALK, TIMES, below=[green[1:]])
+
+
 def test_a_strip_needs_a_time_a_picture():
     with pytest.raises(ValueError, match="10 pictures but 9 times"):
         strip(WALK, TIMES[1:])

@@ -103,6 +103,24 @@ def test_only_the_network_with_new_words(first: Path, other: Path, tmp_path: Pat
     assert words(tmp_path / "run") != words(first)
 
 
+def test_a_model_that_lends_its_autoencoder_does_not_choose_the_network(
+    first: Path, other: Path, tmp_path: Path
+) -> None:
+    asked = {"model": str(first), "take": ["autoencoder"]}
+    run = Run(
+        other,
+        tmp_path / "run",
+        start=asked,
+        network={"name": "unet", "size": "tiny", "width": 8},
+        training=SHORT,
+    )
+    assert {step.phase for step in run.steps()} == {"diffusion"}
+    network = run.recipe.network
+    assert (network.width, network.depth, network.heads, network.patch) == (8, 1, 1, 1)
+    assert run.recipe.latent.use is True
+    assert same(tensors(first, "autoencoder"), tensors(tmp_path / "run", "autoencoder"), "")
+
+
 def test_another_autoencoder_is_trained_where_it_is_not_taken(
     first: Path, other: Path, tmp_path: Path
 ) -> None:

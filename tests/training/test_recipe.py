@@ -19,6 +19,27 @@ TABLE = {
     for line in (recipes.__doc__ or "").splitlines()
     if line.split() and line.split()[0] in ("tiny", "small", "base", "large")
 }
+NETWORKS = ["patch-transformer", "patch-unet", "unet", "tiny-unet", "context-unet"]
+UNETS = {
+    row[0]: dict(
+        zip(
+            ["tiny", "small", "base", "large"],
+            zip(map(int, row[1::2]), map(int, row[2::2]), strict=True),
+            strict=True,
+        )
+    )
+    for line in (recipes.__doc__ or "").splitlines()
+    if len(row := line.split()) == 9 and row[0] in recipes.UNETS
+}
+
+
+#: What stays open when all else is settled: levels only a matryoshka has, a model of words only
+#: some text encoders.
+OPEN = {
+    "start.model", "start.inner", "network.levels", "training.minutes", "training.threads",
+    "training.save_every_images", "conditioning.model", "conditioning.revision",
+    "conditioning.template",
+}  # fmt: skip
 
 
 def resolved(resolution: int = 64, channels: int = 4, **sections: dict[str, Any]) -> Recipe:
@@ -46,7 +67,7 @@ recipe_trees = st.fixed_dictionaries(
             optional={"resolution": counts, "channels": st.sampled_from([1, 3, 4])},
         ),
         "network": st.fixed_dictionaries(
-            {"name": st.sampled_from(["patch-transformer", "patch-unet"])},
+            {"name": st.sampled_from(NETWORKS)},
             optional={"width": counts, "depth": counts, "heads": counts, "patch": counts},
         ),
         "latent": st.fixed_dictionaries(
@@ -105,7 +126,60 @@ def test_each_size_follows_the_published_table(size: str) -> None:
     ] == TABLE[size]
     assert training.batch_size is not None and training.micro_batch is not None
     assert training.micro_batch == min(training.batch_size, 128)
-    assert holes(recipe) == {"start.model", "training.minutes", "training.threads"}
+    assert holes(recipe) == OPEN
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "base", "large"])
+@pytest.mark.parametrize("name", recipes.UNETS)
+def test_each_unet_follows_its_own_table(name: str, size: str) -> None:
+    recipe = resolved(network={"size": size, "name": name})
+    network, training = recipe.network, recipe.training
+    assert (network.width, network.depth) == UNETS[name][size]
+    assert network.heads == max(1, UNETS[name][size][0] // 32) and network.patch == 1
+    # what does not belong to the network is that of the size
+    assert (training.batch_size, training.images) == (TABLE[size][3], TABLE[size][6])
+    # the rate is that of a transformer as wide as the widest layer of the network
+    width = UNETS[name][size][0] * {"tiny-unet": 8, "context-unet": 2}.get(name, 4)
+    wide = resolved(network={"width": width, "size": size}).training.learning_rate
+    assert training.learning_rate == wide
+
+
+def test_the_tiny_unet_is_the_published_one_where_nothing_is_said() -> None:
+    network = resolved(network={"name": "tiny-unet"}).network
+    assert (network.width, network.depth, network.heads) == (16, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "use", "micro"),
+    [
+        *[("unet", 64, False, 32), ("unet", 128, False, 16), ("unet", 28, False, 64)],
+        *[("unet", 64, True, 128), ("tiny-unet", 64, False, 128)],
+    ],
+)
+def test_wide_layers_at_a_large_side_get_small_micro_batches(
+    name: str, side: int, use: bool, micro: int
+) -> None:
+    training = resolved(side, network={"name": name}, latent={"use": use}).training
+    assert (training.batch_size, training.micro_batch) == (128, micro)
+
+
+def test_a_unet_has_no_patches() -> None:
+    for name in ("unet", "tiny-unet", "context-unet"):
+        with pytest.raises(SfumatoError, match=f"network.patch = 4, but {name} has no patches"):
+            resolved(network={"name": name, "patch": 4})
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "use"),
+    [
+        *[("unet", 64, True), ("unet", 63, False), ("tiny-unet", 64, False)],
+        *[("context-unet", 64, False), ("tiny-unet", 32, False)],
+    ],
+)
+def test_which_unets_work_on_latents(name: str, side: int, use: bool) -> None:
+    assert resolved(side, network={"name": name}).latent.use is use
+    asked = resolved(64, network={"name": name}, latent={"use": True})
+    assert asked.latent.use is True
 
 
 def test_the_learning_rate_follows_width_and_batch() -> None:
@@ -119,7 +193,7 @@ def test_the_learning_rate_follows_width_and_batch() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     size=st.sampled_from(["tiny", "small", "base", "large"]),
-    network=st.sampled_from(["patch-transformer", "patch-unet"]),
+    network=st.sampled_from(NETWORKS),
     use=st.sampled_from(["auto", True, False]),
     side=st.integers(1, 32).map(lambda n: 8 * n),
     batch=st.none() | st.integers(1, 600),
@@ -148,7 +222,10 @@ def test_resolving_twice_changes_nothing(
         assert resolve(once, channels=3, resolution=side, images_per_second=1.0) == once
     assert once.network.patch is not None and once.training.batch_size is not None
     patches = (side // 8 if once.latent.use else side) / once.network.patch
-    assert patches < 33 and (once.network.patch == 1 or patches >= 7)
+    if network in recipes.UNETS:
+        assert once.network.patch == 1
+    else:
+        assert patches < 33 and (once.network.patch == 1 or patches >= 7)
     assert once.training.micro_batch is not None
     assert once.training.batch_size % once.training.micro_batch == 0
 
@@ -341,6 +418,10 @@ def test_the_warm_up(training: dict[str, Any], warmup: int) -> None:
         ({"latent": {"use": True}}, "flow", "uniform"),
         ({"latent": {"use": False}}, "x0", "velocity"),
         ({"latent": {"use": False}, "network": {"name": "patch-unet"}}, "flow", "uniform"),
+        ({"latent": {"use": False}, "network": {"name": "unet"}}, "flow", "uniform"),
+        ({"latent": {"use": True}, "network": {"name": "unet"}}, "flow", "uniform"),
+        ({"network": {"name": "tiny-unet"}}, "flow", "uniform"),
+        ({"network": {"name": "context-unet"}}, "flow", "uniform"),
         ({"latent": {"use": False}, "diffusion": {"target": "v"}}, "v", "uniform"),
         ({"latent": {"use": False}, "diffusion": {"weight": "uniform"}}, "x0", "uniform"),
     ],

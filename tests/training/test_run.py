@@ -157,7 +157,8 @@ def test_its_recipe_is_whole_and_gives_the_same_run(finished: Run, tmp_path: Pat
         for field, value in section
         if value in (None, "auto")
     }
-    assert open_ == {"start.model", "training.minutes"}
+    unused = {f"conditioning.{field}" for field in ("model", "revision", "template")}
+    assert open_ == {"start.model", "training.minutes", *unused}
     again = trained(None, tmp_path / "again", file)  # type: ignore[arg-type]
     assert again.recipe == whole
     assert same_bits(kept(again.folder), kept(finished.folder))

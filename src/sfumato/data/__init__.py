@@ -11,9 +11,17 @@ from pathlib import Path
 from sfumato.data.example import Example, Problem, Report, Source
 from sfumato.errors import SfumatoError
 
-__all__ = ["NAMES", "Example", "Problem", "Report", "Source", "open_source"]
+__all__ = ["NAMES", "Example", "Problem", "Report", "Source", "lasting", "open_source"]
 
-NAMES = ("emoji", "fashion-mnist")
+NAMES = (
+    "emoji",
+    "fashion-mnist",
+    "mnist",
+    "cifar10",
+    "tiny-imagenet",
+    "flickr30k",
+    "clipart",
+)
 """Data sets that are known by name; anything else is a path."""
 
 
@@ -27,11 +35,14 @@ def open_source(
     """Open a data set by name or path.
 
     Args:
-        data: "emoji", "fashion-mnist", a folder of pictures (captions in .txt files, in
-            metadata.csv, .jsonl or .parquet, or the folders' names as classes), or a folder of
-            IDX files.  A string that is a known name means that data set; write "./emoji" for
-            a folder of that name.
-        size: side of the pictures in pixels; default 64, and 28 (as stored) for IDX.
+        data: one of `NAMES`; a folder of pictures (captions in .txt files, in metadata.csv,
+            .jsonl or .parquet, or the folders' names as classes); a folder in the true layout
+            of a known set, told by its content; WebDataset tars as a file, a folder, a pattern
+            ("shards/*.tar") or braces ("a-{000..012}.tar"); parquet files whose rows hold
+            pictures; or "hf:owner/name" (see `sfumato.data.hub`).  A string that is a known
+            name means that data set; write "./emoji" for a folder of that name.
+        size: side of the pictures in pixels; default 64, and as stored for IDX (28) and
+            CIFAR-10 (32).
         channels: 1, 3 or 4; by default what the pictures have: 4 if most of them are really
             transparent, 1 if all are grey, else 3.
         split: "train" or "test"; for the emoji also "held-out" (= "test") and "all".
@@ -47,12 +58,16 @@ def open_source(
     if size is not None and not 4 <= size <= 4096:
         raise SfumatoError(f"A picture side of {size} pixels is out of range. Choose 4 to 4096.")
     if isinstance(data, str) and data in NAMES:
-        return _named(data, size, channels, split)
+        return _named(data, size, channels, split, broken_share)
+    if isinstance(data, str) and data.startswith("hf:"):
+        from sfumato.data.hub import hub_source
+
+        return hub_source(data, size, channels, split, broken_share)
     root = Path(data).expanduser()
     if root.is_dir():
         return _folder(root, size, channels, split, broken_share)
-    if root.exists():
-        raise SfumatoError(f"{root} is a file. Give the folder that holds the pictures.")
+    if root.exists() or root.suffix == ".tar" or ".parquet?" in root.name:
+        return _file(root, size, channels, split, broken_share)
     near = get_close_matches(str(data).lower(), NAMES, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise SfumatoError(
@@ -61,23 +76,76 @@ def open_source(
     )
 
 
-def _named(name: str, size: int | None, channels: int | None, split: str) -> Source:
+def lasting(data: str | Path) -> str:
+    """A data set's name as it is understood from any folder: paths become absolute."""
+    text = str(data)
+    if text in NAMES or text.startswith("hf:"):
+        return text
+    path = Path(text).expanduser()
+    if path.exists() or path.suffix == ".tar" or ".parquet?" in path.name:
+        # not resolve(): a pattern is no path
+        return str(path.resolve() if path.exists() else Path.cwd() / path)
+    return text
+
+
+def _named(
+    name: str, size: int | None, channels: int | None, split: str, broken_share: float
+) -> Source:
     if name == "emoji":
         from sfumato.data.emoji import EmojiSource
 
         return EmojiSource(size or 64, channels or 4, split)
-    from sfumato.data.idx import fashion_mnist
+    if name in ("fashion-mnist", "mnist"):
+        from sfumato.data import idx
 
-    return fashion_mnist(size, channels, split)
+        return (idx.mnist if name == "mnist" else idx.fashion_mnist)(size, channels, split)
+    if name == "cifar10":
+        from sfumato.data.cifar import cifar10
+
+        return cifar10(size, channels, split)
+    if name == "tiny-imagenet":
+        from sfumato.data.tiny_imagenet import tiny_imagenet as load
+    elif name == "flickr30k":
+        from sfumato.data.flickr import flickr30k as load
+    else:
+        from sfumato.data.clipart import clipart as load
+    return load(size, channels, split, broken_share)
 
 
 def _folder(
     root: Path, size: int | None, channels: int | None, split: str, broken_share: float
 ) -> Source:
-    from sfumato.data import idx
+    """A folder by its content: the known layouts first, whose files say clearly what they are."""
+    from sfumato.data import cifar, clipart, flickr, idx, parquet, shards, tiny_imagenet
 
-    if idx.looks_like_idx(root):
-        return idx.IdxSource(root, size, channels, split)
+    if folder := idx.idx_folder(root):
+        return idx.IdxSource(folder, size, channels, split, name=root.resolve().name)
+    if cifar.looks_like_cifar(root) or cifar.only_pickled(root):
+        return cifar.CifarSource(root, size, channels, split)
+    if tiny_imagenet.looks_like_tiny_imagenet(root):
+        return tiny_imagenet.tiny_imagenet(size, channels, split, broken_share, root)
+    if flickr.looks_like_flickr(root):
+        return flickr.flickr30k(size, channels, split, broken_share, root)
+    if clipart.looks_like_clipart(root):
+        return clipart.clipart(size, channels, split, broken_share, root)
+    if shards.looks_like_shards(root):
+        return shards.shard_source(root, size, channels, split, broken_share)
+    if parquet.looks_like_parquet(root):
+        return parquet.parquet_source(root, size, channels, split, broken_share)
     from sfumato.data.folder import FolderSource
 
     return FolderSource(root, size or 64, channels, split, broken_share)
+
+
+def _file(
+    path: Path, size: int | None, channels: int | None, split: str, broken_share: float
+) -> Source:
+    if path.suffix == ".tar":
+        from sfumato.data.shards import shard_source
+
+        return shard_source(path, size, channels, split, broken_share)
+    if ".parquet" in path.name:
+        from sfumato.data.parquet import parquet_file
+
+        return parquet_file(path, size, channels, split, broken_share)
+    raise SfumatoError(f"{path} is a file. Give the folder that holds the pictures.")

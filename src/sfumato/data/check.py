@@ -3,239 +3,295 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from statistics import median
-from typing import Any
+
+import numpy as np
 
 from sfumato.data import open_source
-from sfumato.data.captions import named_by
-from sfumato.data.example import Problem, Source
-from sfumato.locale import translate
+from sfumato.data.decode import UnreadablePicture, is_transparent, open_picture
+from sfumato.data.duplicates import signature, similar_groups
+from sfumato.data.example import Example, Problem, Source
+from sfumato.data.findings import KINDS, finding_of, remark, spoken
+from sfumato.data.folder import FolderSource
+from sfumato.data.health import FEW, HealthReport
+from sfumato.data.oddities import commonest, oddity
+from sfumato.data.remarks import understood
+from sfumato.data.scan import Scan
 
-TINY = 32
-"""Pictures with a side below this many pixels are mentioned: enlarged, they only blur."""
+__all__ = ["FEW", "KINDS", "HealthReport", "check", "spoken"]
 
-FEW = 100
-"""Below so many pictures a model learns to repeat them; the same bar as in training."""
+Progress = Callable[[str, int, int], None]
+"""Called with a phase ("looking"), how much of it is done, and how much there is."""
 
-KINDS = {
-    "unreadable": "check.unreadable",
-    "tiny": "check.tiny",
-    "blank": "check.blank",
-    "duplicate": "check.duplicate",
-    "caption missing": "check.uncaptioned",
-    "caption encoding": "check.encoding",
-    "class imbalance": "check.imbalance",
-    "other": "check.other",
-}
-"""What is looked for, in the order of the report, and its message."""
+LONG = 2.0
+"""A picture longer than this many times its width is mentioned: half of it is not learned."""
 
 _BLANK = 1.0  # standard deviation in levels of 255: JPEG noise on one colour stays below
+_COLOURLESS = 12  # levels between the channels of a pixel that still looks grey
+_SHARED = 10  # captions of fewer pictures may well be the same
+_MENTIONED = 0.5  # what most pictures have is no exception worth naming
 
 
-@dataclass(frozen=True)
-class HealthReport:
-    """What was found.
+@dataclass
+class _Survey:
+    """What one pass over the pictures gathers; all lists are of indices or run along them."""
 
-    Attributes:
-        name: the data set.
-        total: number of pictures, the unreadable ones included.
-        size: side in pixels at which they were judged.
-        channels: 1, 3 or 4.
-        captions: number of different captions.
-        classes: pictures in each class; empty without classes.
-        findings: kind (see `KINDS`) -> what was found; a kind without findings is absent.
-    """
-
-    name: str
-    total: int
-    size: int
-    channels: int
-    captions: int
-    classes: dict[str, int] = field(default_factory=dict)
-    findings: dict[str, tuple[Problem, ...]] = field(default_factory=dict)
-
-    @property
-    def healthy(self) -> bool:
-        """Nothing was found."""
-        return not self.findings
-
-    def counts(self) -> dict[str, int]:
-        """How many findings of each kind, zeros included."""
-        return {kind: len(self.findings.get(kind, ())) for kind in KINDS}
-
-    @property
-    def few(self) -> bool:
-        """There are too few pictures to learn more from than to repeat them."""
-        return self.total - len(self.findings.get("unreadable", ())) < FEW
-
-    def text(self, limit: int = 10) -> str:
-        """For people, in their language; of each kind at most ``limit`` names."""
-        key = "check.classes" if self.classes else "check.summary"
-        facts = {"name": self.name, "total": self.total, "captions": self.captions}
-        judged = {"size": self.size, "channels": self.channels}
-        classes = {"classes": len(self.classes)} if self.classes else {}
-        lines = [translate(key, **facts, **judged, **classes)]
-        for kind, meaning in KINDS.items():
-            found = self.findings.get(kind, ())
-            if not found:
-                continue
-            lines.append(translate(meaning, count=len(found)))
-            lines += [f"  {one.origin}: {spoken(one, self.name)}" for one in found[:limit]]
-            if len(found) > limit:
-                lines.append(translate("check.more", count=len(found) - limit))
-        end = "check.healthy" if self.healthy else "check.unchanged"
-        lines.append(translate(end))
-        if self.few:
-            count = self.total - len(self.findings.get("unreadable", ()))
-            lines.append(translate("train.few", count=count))
-        return "\n".join(lines)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it, every name included, in types that JSON knows."""
-        return {
-            "name": self.name,
-            "pictures": self.total,
-            "size": self.size,
-            "channels": self.channels,
-            "captions": self.captions,
-            "healthy": self.healthy,
-            "few": self.few,
-            "counts": self.counts(),
-            "classes": self.classes,
-            "findings": {
-                kind: [{"origin": p.origin, "reason": spoken(p, self.name)} for p in found]
-                for kind, found in self.findings.items()
-            },
-        }
+    classed: bool
+    found: dict[str, list[Problem]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    places: dict[str, int] = field(default_factory=dict)
+    first_of: dict[bytes, int] = field(default_factory=dict)
+    copies_of: dict[int, list[int]] = field(default_factory=dict)
+    signatures: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    origins: list[str] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    captions: list[tuple[str, ...]] = field(default_factory=list)
+    transparent: list[int] = field(default_factory=list)
+    grey: list[int] = field(default_factory=list)
+    readable: list[int] = field(default_factory=list)
 
 
-def check(data: str | Path | Source, split: str = "train") -> HealthReport:
+def check(
+    data: str | Path | Source,
+    split: str = "train",
+    size: int | None = None,
+    progress: Progress | None = None,
+) -> HealthReport:
     """Look at every picture and caption of a data set.
 
-    Duplicates and blank pictures are judged as the training would see them, that is after
-    resizing; tiny ones by their stored size.
+    Copies, similar and blank pictures are judged as the training would see them, that is after
+    resizing; tiny and long ones by their stored size.
 
     Args:
         data: a name, a path (see `sfumato.data.open_source`) or an open source.
         split: which part, for a name or path.
+        size: side in pixels at which to train, for a name or path; by default the data set's.
+        progress: called now and then.
 
     Raises:
         SfumatoError: there is no such data set, or it has no pictures at all.
     """
     source = (
-        open_source(data, split=split, broken_share=1.0) if isinstance(data, str | Path) else data
+        open_source(data, size=size, split=split, broken_share=1.0)
+        if isinstance(data, str | Path)
+        else data
     )
-    found: dict[str, list[Problem]] = {kind: [] for kind in KINDS}
-    unreadable: dict[int, str] = getattr(source, "unreadable", {})
+    files = _files(source)
     dimensions: list[tuple[int, int]] = getattr(source, "dimensions", [])
-    first_of: dict[bytes, str] = {}
-    captions: set[str] = set()
-    classes: Counter[str] = Counter(dict.fromkeys(source.classes, 0))
-    for index in range(len(source)):
-        if index in unreadable:
-            continue
-        example = source[index]
-        captions.update(example.captions)
-        if source.classes and example.label is not None:
-            classes[example.label] += 1
-        if dimensions and min(dimensions[index]) < TINY:
-            width, height = dimensions[index]
-            found["tiny"].append(Problem(example.origin, f"{width} x {height} pixels"))
-        if example.image.std(axis=(1, 2)).max() < _BLANK:
-            colour = tuple(round(float(c)) for c in example.image.mean(axis=(1, 2)))
-            found["blank"].append(Problem(example.origin, f"one colour, {colour}"))
-        digest = hashlib.blake2b(example.image.tobytes(), digest_size=16).digest()
-        first = first_of.setdefault(digest, example.origin)
-        if first != example.origin:
-            found["duplicate"].append(Problem(example.origin, f"same pixels as {first}"))
-    for problem in source.report().problems:
-        found[_kind(problem)].append(problem)
-    found["class imbalance"] = _rare(classes)
+    survey = _look(source, dimensions, files, progress)
+    _doubles(survey)
+    groups, stands_for = _similar(survey, dimensions, files)
+    remarks = [understood(problem, source.name) for problem in source.report().problems]
+    broken = {one.origin for one in remarks if one.replaced}
+    for problem in remarks:
+        # a picture that cannot be read needs no caption
+        if problem.topic != "caption missing" or problem.origin not in broken:
+            survey.found[finding_of(problem)].append(problem)
+    classes = Counter(dict.fromkeys(source.classes, 0))
+    if source.classes:
+        classes.update(survey.labels[i] or "" for i in survey.readable if survey.labels[i])
+    else:
+        _captions(survey, source.name, remarks)
+    survey.found["class imbalance"] = _imbalance(classes)
+    _exceptions(survey, source.channels)
+    named = {one.origin for found in survey.found.values() for one in found}
+    named.update(origin for group in groups for origin in group)
     return HealthReport(
         name=source.name,
         total=len(source),
         size=source.size,
         channels=source.channels,
-        captions=len(captions),
+        captions=len({text for index in survey.readable for text in survey.captions[index]}),
         classes=dict(classes),
-        findings={kind: tuple(problems) for kind, problems in found.items() if problems},
+        findings={kind: tuple(problems) for kind, problems in survey.found.items() if problems},
+        transparent=len(survey.transparent),
+        grey=len(survey.grey),
+        groups=groups,
+        stands_for=stands_for,
+        places={origin: index for origin, index in survey.places.items() if origin in named},
+        dimensions=tuple(dimensions),
+        source=source,
+        files=files,
     )
 
 
-def _kind(problem: Problem) -> str:
-    return "unreadable" if problem.replaced else problem.topic or "other"
+def _files(source: Source) -> Scan | None:
+    """The picture files behind a data set; None where the pictures lie in archives or tables."""
+    # not its subclasses: they read archives
+    return source._found if type(source) is FolderSource else None
 
 
-def _rare(classes: Counter[str]) -> list[Problem]:
+def _look(
+    source: Source,
+    dimensions: list[tuple[int, int]],
+    files: Scan | None,
+    progress: Progress | None,
+) -> _Survey:
+    survey = _Survey(bool(source.classes))
+    unreadable: dict[int, str] = getattr(source, "unreadable", {})
+    for index in range(len(source)):
+        if progress and not index % 100:
+            progress("looking", index, len(source))
+        example = None if index in unreadable else source[index]
+        if example is None or index in unreadable:  # it may have become so this moment
+            survey.origins.append("")
+            survey.labels.append(None)
+            survey.captions.append(())
+            continue
+        survey.origins.append(example.origin)
+        survey.labels.append(example.label)
+        survey.captions.append(example.captions)
+        survey.places[example.origin] = index
+        survey.readable.append(index)
+        size = dimensions[index] if dimensions else None
+        _measure(survey, index, example, source.size, size)
+        if _see_through(example, files.paths[index] if files else None):
+            survey.transparent.append(index)
+    return survey
+
+
+def _measure(
+    survey: _Survey, index: int, example: Example, side: int, size: tuple[int, int] | None
+) -> None:
+    image, origin = example.image, example.origin
+    channels = len(image)
+    blank = image.std(axis=(1, 2)).max() < _BLANK
+    if size and min(size):
+        width, height = size
+        short, long = min(size), max(size)
+        # with transparency the whole picture is kept and padded, so its longer side counts
+        if (long if channels == 4 else short) < side:
+            survey.found["tiny"].append(remark(origin, "pixels", width=width, height=height))
+        if long > LONG * short:
+            kind = "padded" if channels == 4 else "cropped"
+            lost = f"{100 * (1 - short / long):.0f}%"
+            found = remark(origin, kind, width=width, height=height, lost=lost)
+            survey.found["shape"].append(found)
+    if channels > 1:
+        colours = image[:3].astype(np.int16)
+        spread = np.percentile(colours.max(axis=0) - colours.min(axis=0), 99)
+        if spread <= _COLOURLESS and not blank:
+            survey.grey.append(index)
+    if blank:
+        colour = str(tuple(round(float(c)) for c in image.mean(axis=(1, 2))))
+        survey.found["blank"].append(remark(origin, "blank", colour=colour))
+    digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+    first = survey.first_of.setdefault(digest, index)
+    if first != index:
+        survey.copies_of.setdefault(first, []).append(index)
+    elif not blank:
+        survey.signatures[index] = signature(image)
+
+
+def _see_through(example: Example, path: Path | None) -> bool:
+    """Whether something is transparent in the file, or else in the picture."""
+    if path is None:
+        return len(example.image) == 4 and bool((example.image[3] < 128).mean() >= 0.01)
+    try:
+        with open_picture(path) as image:
+            return is_transparent(image)
+    except UnreadablePicture:
+        return False  # it has gone since; the source knows it
+
+
+def _doubles(survey: _Survey) -> None:
+    pairs = [(copy, first) for first, copies in survey.copies_of.items() for copy in copies]
+    for copy, first in sorted(pairs):
+        survey.found["duplicate"].append(_alike(survey, "same", copy, first))
+
+
+def _similar(
+    survey: _Survey, dimensions: list[tuple[int, int]], files: Scan | None
+) -> tuple[tuple[tuple[str, ...], ...], dict[int, int]]:
+    """Groups of similar pictures, and which picture stands for which."""
+
+    def worth(index: int) -> tuple[int, int, int]:
+        width, height = dimensions[index] if dimensions else (0, 0)
+        weight = _weight(files.paths[index]) if files else 0
+        # the most pixels first, of these the least compressed, then in order
+        return -width * height, -weight, index
+
+    stands_for: dict[int, int] = {}
+    best_of: dict[int, int] = {}
+    for first, copies in survey.copies_of.items():
+        best_of[first] = best = min((first, *copies), key=worth)
+        stands_for.update({other: best for other in (first, *copies) if other != best})
+    firsts = list(survey.signatures)
+    if not firsts:
+        return (), stands_for
+    bits = np.stack([survey.signatures[index][0] for index in firsts])
+    copies_ = np.stack([survey.signatures[index][1] for index in firsts])
+    bests = [best_of.get(index, index) for index in firsts]
+    order = sorted(range(len(firsts)), key=lambda place: worth(bests[place]))
+    groups = []
+    for group in similar_groups(bits, copies_, order):
+        best, *others = (bests[place] for place in group)
+        groups.append(tuple(survey.origins[index] for index in (best, *others)))
+        for other in others:
+            stands_for[other] = best
+            survey.found["near duplicate"].append(_alike(survey, "near", other, best))
+    # a copy of a picture that is itself superfluous is represented by the same one
+    stands_for = {index: stands_for.get(best, best) for index, best in stands_for.items()}
+    return tuple(groups), stands_for
+
+
+def _weight(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _alike(survey: _Survey, kind: str, index: int, other: int) -> Problem:
+    label = survey.labels[other]
+    origin, other_origin = survey.origins[index], survey.origins[other]
+    if not survey.classed or label is None or label == survey.labels[index]:
+        return remark(origin, kind, other=other_origin)
+    kind = {"same": "same_class", "near": "near_class"}[kind]
+    return remark(origin, kind, other=other_origin, label=label)
+
+
+def _captions(survey: _Survey, name: str, remarks: list[Problem]) -> None:
+    missing = {one.origin for one in remarks if one.topic == "caption missing"}
+    if name in missing:  # the whole set has none
+        return
+    given = [i for i in survey.readable if survey.origins[i] not in missing]
+    for index in given:
+        odd = next((odd for text in survey.captions[index] if (odd := oddity(text))), None)
+        if odd:
+            kind, values = odd
+            survey.found["caption odd"].append(remark(survey.origins[index], kind, **values))
+    caption, count, total = commonest(survey.captions[index] for index in given)
+    if total >= _SHARED and 2 * count > total:
+        shown = repr(caption[:60])
+        found = remark(name, "same_caption", caption=shown, count=count, total=total)
+        survey.found["caption odd"].insert(0, found)
+
+
+def _imbalance(classes: Counter[str]) -> list[Problem]:
     if not classes:
         return []
     usual = median(classes.values())
-    return [
-        Problem(label, f"pictures {count}, in the usual class {usual:g}")
-        for label, count in sorted(classes.items())
-        if 5 * count < usual
-    ]
+    found = []
+    for label, count in sorted(classes.items()):
+        if 5 * count < usual:
+            found.append(remark(label, "rare", count=count, usual=f"{usual:g}"))
+        elif count > 5 * usual:
+            found.append(remark(label, "dominant", count=count, usual=f"{usual:g}"))
+    return found
 
 
-#: What is written about a file where it is found -> its message, and what the pattern holds.
-_REASONS = [
-    (r"(\d+) x (\d+) pixels", "check.is.pixels", "width height"),
-    (r"one colour, (.*)", "check.is.blank", "colour"),
-    (r"same pixels as (.*)", "check.is.same", "other"),
-    (r"pictures (\d+), in the usual class (.*)", "check.is.rare", "count usual"),
-    (r"is a link to a folder; not followed", "check.is.link_folder", ""),
-    (r"is a link that leaves the folder; .*", "check.is.link_away", ""),
-    (r"names (.*), which leaves the folder; refused", "check.is.leaves", "file"),
-    (r"names (.*), which is not there or no picture; .*", "check.is.absent", "file"),
-    (r"no captions and no classes found; .*", "check.is.bare", ""),
-    (r"has no caption", "check.is.no_caption", ""),
-    (r"has an empty caption", "check.is.empty_caption", ""),
-    (r"has an empty caption file (.*)", "check.is.empty_file", "file"),
-    (r"has a caption file (.*) that is a link .*", "check.is.caption_link", "file"),
-    (r"has a caption file (.*) that cannot be read \((.*)\)", "check.is.caption_unread",
-     "file why"),
-    (r"is not UTF-8; read as (.*)", "check.is.encoded", "encoding"),
-    (r"row (\d+) names no file; .*", "check.is.row", "number"),
-    (r"line (\d+) is not a JSON object; .*", "check.is.line", "number"),
-    (r"cannot be opened \((.*)\)", "check.is.unopened", "why"),
-    (r"the file is empty", "check.is.empty", ""),
-    (r"not a picture \((.*)\), .*", "check.is.no_picture", "kinds"),
-    (r"there is too little memory .*", "check.is.memory", ""),
-    (r"its header is broken or cut off \((.*)\)", "check.is.header", "why"),
-    (r"its pixels are broken or cut off \((.*)\)", "check.is.broken", "why"),
-    (r"too large: (.*, )?(\d+) megapixels, the limit is (\d+)", "check.is.too_large",
-     "sides size limit"),
-]  # fmt: skip
-_NAMED = {
-    "file": "check.is.named_file",
-    "folder": "check.is.named_folder",
-    "nothing": "check.is.named_nothing",
-}
-
-
-def spoken(problem: Problem, name: str) -> str:
-    """The reason in the user's language; one that is not known here stays as it is.
-
-    Args:
-        problem: as the data set names it.
-        name: of the data set, by which a picture without a caption may be called.
-    """
-    named = re.fullmatch(r"(.*); '.*' is taken from its .*name", problem.reason, re.DOTALL)
-    if named:
-        words, whose = named_by(PurePath(problem.origin), name)
-        key = _NAMED[whose]
-        return translate(key, complaint=_translated(named[1]), words=repr(words))
-    return _translated(problem.reason)
-
-
-def _translated(reason: str) -> str:
-    for pattern, key, names in _REASONS:
-        found = re.fullmatch(pattern, reason, re.DOTALL)
-        if found:
-            values = (value or "" for value in found.groups())
-            return translate(key, **dict(zip(names.split(), values, strict=True)))
-    return reason
+def _exceptions(survey: _Survey, channels: int) -> None:
+    """Pictures that are of another sort than most: transparent, opaque, grey."""
+    if channels == 4:
+        opaque = sorted(set(survey.readable) - set(survey.transparent))
+        if len(opaque) < _MENTIONED * len(survey.readable):
+            survey.found["transparency"] += [remark(survey.origins[i], "opaque") for i in opaque]
+    else:
+        lost = survey.transparent  # laid on white
+        survey.found["transparency"] += [remark(survey.origins[i], "see_through") for i in lost]
+    if channels > 1 and len(survey.grey) < _MENTIONED * len(survey.readable):
+        survey.found["grey"] += [remark(survey.origins[index], "grey") for index in survey.grey]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -37,12 +38,17 @@ class Problem:
         reason: what is wrong and what was done instead, for people.
         replaced: True when the picture could not be read and another one takes its place.
         topic: "caption missing" or "caption encoding" where one of these fits.
+        kind: which sentence this is, for programs: a key of `sfumato.data.findings.SENTENCES`;
+            empty where only the reason is known.
+        values: what fills the places of that sentence, in types that JSON knows.
     """
 
     origin: str
     reason: str
     replaced: bool = False
     topic: str = ""
+    kind: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         return f"{self.origin}: {self.reason}"

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from sfumato.data.decode import (
 from sfumato.data.example import Example, Problem, Report
 from sfumato.data.scan import Scan, scan
 from sfumato.errors import SfumatoError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 CACHE_LIMIT = 2 << 30
 """Decoded pictures are kept in memory up to this many bytes (2 GiB), else decoded on demand."""
@@ -64,7 +67,20 @@ class FolderSource:
         split: str = "train",
         broken_share: float = 0.5,
     ) -> None:
-        found = scan(root, split)
+        self._begin(scan(root, split), root, size, channels, broken_share)
+
+    @classmethod
+    def of(
+        cls, found: Scan, root: Path, size: int, channels: int | None, broken_share: float = 0.5
+    ) -> Self:
+        """A source over pictures that were found in another way than by `scan`."""
+        source = cls.__new__(cls)
+        source._begin(found, root, size, channels, broken_share)
+        return source
+
+    def _begin(
+        self, found: Scan, root: Path, size: int, channels: int | None, broken_share: float
+    ) -> None:
         self.name = found.name
         self.size = size
         self.classes = found.classes
@@ -108,21 +124,30 @@ class FolderSource:
         found = self._found
         return Example(image, found.captions[index], found.labels[index], found.names[index])
 
+    def _stored(self, index: int) -> Path | bytes:
+        """Where the picture is, or its file's content; may raise `UnreadablePicture`."""
+        return self._found.paths[index]
+
+    def _looked_at(self) -> Sequence[int]:
+        """The pictures whose headers decide how many channels there are."""
+        return range(len(self))
+
     def _decode(self, index: int) -> np.ndarray:
-        with open_picture(self._found.paths[index]) as image:
+        with open_picture(self._stored(index)) as image:
             self.dimensions[index] = image.size
             return to_pixels(image, self.size, self.channels)
 
     def _judge_channels(self) -> int:
         def look(index: int) -> tuple[bool, bool] | None:
-            with open_picture(self._found.paths[index]) as image:
+            with open_picture(self._stored(index)) as image:
                 return is_grey(image), may_be_transparent(image)
 
         def see_through(index: int) -> bool:
-            with open_picture(self._found.paths[index]) as image:
+            with open_picture(self._stored(index)) as image:
                 return is_transparent(image)
 
-        seen = {i: flags for i, flags in self._each(look, "looking") if flags is not None}
+        looked = self._each(look, "looking", self._looked_at())
+        seen = {i: flags for i, flags in looked if flags is not None}
         candidates = [index for index, (_, transparent) in seen.items() if transparent]
         step = max(1, len(candidates) // _JUDGED)
         judged = [flag for _, flag in self._each(see_through, "looking", candidates[::step])]

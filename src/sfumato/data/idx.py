@@ -17,6 +17,7 @@ from PIL import Image
 
 from sfumato.data.decode import fit
 from sfumato.data.example import Example, Report
+from sfumato.data.places import VARIABLE, found_in, required
 from sfumato.errors import SfumatoError
 
 FASHION_CLASSES = (
@@ -34,6 +35,8 @@ FASHION_CLASSES = (
 """The ten classes of Fashion-MNIST in the order of their labels (1708.07747, table 1)."""
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+DIGITS = tuple("0123456789")
+_INSIDE = ("raw", "MNIST/raw", "FashionMNIST/raw")
 _PREFIXES = {"train": "train", "test": "t10k"}
 _PICTURES, _LABELS = 0x803, 0x801
 _MAX_BYTES = 4 << 30
@@ -108,7 +111,7 @@ class IdxSource:
 def fashion_mnist(
     size: int | None = None, channels: int | None = None, split: str = "train"
 ) -> IdxSource:
-    """Fashion-MNIST from where a Debian package put it or from the folder in SFUMATO_DATA.
+    """Fashion-MNIST from its data folder or from where a Debian package put it.
 
     Raises:
         SfumatoError: it is in neither place.
@@ -117,19 +120,47 @@ def fashion_mnist(
     if folder is None:
         raise SfumatoError(
             "Fashion-MNIST was not found. Install Debian's package (apt install "
-            "dataset-fashion-mnist), or put its four IDX files in a folder and name the folder "
-            "in the environment variable SFUMATO_DATA."
+            "dataset-fashion-mnist), fetch it (sfumato data fetch fashion-mnist), or put its "
+            "four IDX files in a folder and name the folder in the environment variable "
+            "SFUMATO_DATA."
         )
     return IdxSource(folder, size, channels, split, FASHION_CLASSES, "fashion-mnist")
 
 
+def mnist(size: int | None = None, channels: int | None = None, split: str = "train") -> IdxSource:
+    """MNIST, the handwritten digits, from its data folder.
+
+    Raises:
+        SfumatoError: it is not there.
+    """
+    cure = "Fetch it (sfumato data fetch mnist) or put its four IDX files there."
+    folder = idx_folder(required("mnist", _holds_idx, cure))
+    assert folder is not None
+    return IdxSource(folder, size, channels, split, DIGITS, "mnist")
+
+
+def find_mnist() -> Path | None:
+    """The folder with MNIST, see `sfumato.data.places`."""
+    found = found_in("mnist", _holds_idx)
+    return idx_folder(found) if found else None
+
+
 def find_fashion_mnist() -> Path | None:
-    """The folder with Fashion-MNIST: SFUMATO_DATA, its "fashion-mnist", or Debian's."""
-    places = [DEBIAN_FOLDER]
-    if own := os.environ.get("SFUMATO_DATA"):
-        # the subfolder first: SFUMATO_DATA itself may hold plain MNIST
-        places = [Path(own) / "fashion-mnist", Path(own), DEBIAN_FOLDER]
+    """The folder with Fashion-MNIST: its data folder, SFUMATO_DATA itself, or Debian's."""
+    # the folder of that name first: SFUMATO_DATA itself may hold plain MNIST
+    own = [Path(place)] if (place := os.environ.get(VARIABLE)) else []
+    found = found_in("fashion-mnist", _holds_idx, [*own, DEBIAN_FOLDER])
+    return idx_folder(found) if found else None
+
+
+def idx_folder(root: Path) -> Path | None:
+    """The folder itself, or the one inside where torchvision puts the files; None without any."""
+    places = (root, *(root / inside for inside in _INSIDE))
     return next((place for place in places if looks_like_idx(place)), None)
+
+
+def _holds_idx(root: Path) -> bool:
+    return idx_folder(root) is not None
 
 
 def looks_like_idx(folder: Path) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
-from sfumato.data.idx import find_fashion_mnist
+from sfumato.data.idx import find_fashion_mnist, find_mnist
 from sfumato.locale import translate
 
 
@@ -36,35 +37,50 @@ class Listed:
 
 
 def listing() -> list[Listed]:
-    """All of them, the embedded one first."""
-    fashion = find_fashion_mnist()
-    return [
-        _emoji(),
-        Listed(
-            "fashion-mnist",
-            translate("data.fashion"),
-            "MIT",
-            60_000,
-            str(fashion) if fashion else None,
-            translate("data.fashion.get"),
-        ),
-        Listed(
-            "FOLDER",
-            translate("data.folder"),
-            translate("data.folder.licence"),
-            None,
-            None,
-            translate("data.folder.get"),
-        ),
-        Listed(
-            "IDX FOLDER",
-            translate("data.idx"),
-            translate("data.idx.licence"),
-            None,
-            None,
-            translate("data.idx.get"),
-        ),
+    """All of them: those known by name in the order of `NAMES`, the embedded one first."""
+    from sfumato.data.cifar import find_cifar
+    from sfumato.data.clipart import find_clipart
+    from sfumato.data.flickr import find_flickr
+    from sfumato.data.tiny_imagenet import find_tiny_imagenet
+
+    found = {
+        "fashion-mnist": find_fashion_mnist(),
+        "mnist": find_mnist(),
+        "cifar10": find_cifar(),
+        "tiny-imagenet": find_tiny_imagenet(),
+        "flickr30k": find_flickr(),
+        "clipart": find_clipart(),
+    }
+    rows = [
+        Listed(name, _said(what), _said(licence), pictures, _text(found.get(name)), _said(get))
+        for name, pictures, what, licence, get in _ROWS
     ]
+    return [_emoji(), *rows]
+
+
+_ROWS = [
+    ("fashion-mnist", 60_000, "data.fashion", "MIT", "data.fashion.get"),
+    ("mnist", 60_000, "data.mnist", "CC BY-SA 3.0", "data.mnist.get"),
+    ("cifar10", 50_000, "data.cifar", "data.cifar.licence", "data.cifar.get"),
+    ("tiny-imagenet", 100_000, "data.tiny", "data.tiny.licence", "data.tiny.get"),
+    ("flickr30k", None, "data.flickr", "data.flickr.licence", "data.flickr.get"),
+    ("clipart", None, "data.clipart", "data.clipart.licence", "data.clipart.get"),
+    ("FOLDER", None, "data.folder", "data.folder.licence", "data.folder.get"),
+    ("IDX FOLDER", None, "data.idx", "data.idx.licence", "data.idx.get"),
+    ("FILE.tar", None, "data.tars", "data.tars.licence", "data.tars.get"),
+    ("FILE.parquet", None, "data.parquet", "data.parquet.licence", "data.parquet.get"),
+    ("hf:OWNER/NAME", None, "data.hub", "data.hub.licence", "data.hub.get"),
+]
+"""Name, number of pictures, and the messages: what it holds, its licence, how to get it."""
+
+
+def _said(key: str) -> str:
+    """The message of a key; the names of licences stand for themselves."""
+    return translate(key) if key.startswith("data.") else key
+
+
+def _text(place: Path | None) -> str | None:
+    return None if place is None else str(place)
 
 
 def _emoji() -> Listed:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 
 from sfumato.data.captions import METADATA_NAMES, named_by, read_caption_file, read_metadata
 from sfumato.data.example import Problem
+from sfumato.data.findings import remark
 from sfumato.errors import SfumatoError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -107,7 +108,7 @@ def _walk(root: Path, result: Scan) -> list[str]:
         for name in folders:
             if (here / name).is_symlink():
                 origin = (here / name).relative_to(root).as_posix()
-                result.remarks.append(Problem(origin, "is a link to a folder; not followed"))
+                result.remarks.append(remark(origin, "link_folder"))
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             # hidden ones are the system's ("._a.jpg" on macOS), not the user's
@@ -134,21 +135,19 @@ def _metadata(files: list[str], result: Scan) -> dict[str, tuple[str, ...]]:
             continue
         path = result.root / name
         if not path.resolve().is_relative_to(result.root):
-            result.remarks.append(Problem(name, "is a link that leaves the folder; not read"))
+            result.remarks.append(remark(name, "link_unread"))
             continue
         rows, remarks = read_metadata(path)
-        for remark in remarks:
-            topic = "caption encoding" if remark.startswith("is not UTF-8") else ""
-            result.remarks.append(Problem(name, remark, topic=topic))
+        for said in remarks:
+            topic = "caption encoding" if said.startswith("is not UTF-8") else ""
+            result.remarks.append(Problem(name, said, topic=topic))
         for file_name, texts in rows:
             target = os.path.normpath(PurePath(name).parent / file_name.replace("\\", "/"))
             target = target.replace(os.sep, "/")
             if target.startswith("../") or os.path.isabs(target) or ":" in target.split("/")[0]:
-                reason = f"names {file_name!r}, which leaves the folder; refused"
-                result.remarks.append(Problem(name, reason))
+                result.remarks.append(remark(name, "leaves", file=repr(file_name)))
             elif target not in known:
-                reason = f"names {file_name!r}, which is not there or no picture; skipped"
-                result.remarks.append(Problem(name, reason))
+                result.remarks.append(remark(name, "absent", file=repr(file_name)))
             else:
                 captions[target] = captions.get(target, ()) + texts
     return captions
@@ -158,38 +157,42 @@ def _caption(result: Scan, tables: dict[str, tuple[str, ...]], sidecars: dict[st
     result.labels = [None] * len(result.names)
     bare = not tables and not sidecars
     if bare:
-        reason = "no captions and no classes found; the words of the file names are taken"
-        result.remarks.append(Problem(result.name, reason, topic="caption missing"))
+        result.remarks.append(remark(result.name, "bare", topic="caption missing"))
     for index, name in enumerate(result.names):
-        texts, complaint = tables.get(name, ()), "has no caption"
+        texts, complaint = tables.get(name, ()), "no_caption"
+        file: dict[str, str] = {}
         if name in tables and not texts:
-            complaint = "has an empty caption"
+            complaint = "empty_caption"
         sidecar = _sidecar(name, sidecars)
         if sidecar is not None:
-            own, complaint = _read_sidecar(result, sidecar)
+            own, complaint, file = _read_sidecar(result, sidecar)
             texts = own or texts
         if not texts:
             words, whose = named_by(PurePath(name), result.name)
             texts = (words,)
             if not bare and index not in result.refused:
-                owner = "its name" if whose == "file" else "its folder's name"
-                reason = f"{complaint}; {words!r} is taken from {owner}"
-                result.remarks.append(Problem(name, reason, topic="caption missing"))
+                result.remarks.append(
+                    remark(
+                        name, f"named_{whose}", topic="caption missing",
+                        complaint=complaint, words=repr(words), **file,
+                    )
+                )  # fmt: skip
         result.captions.append(texts)
 
 
-def _read_sidecar(result: Scan, sidecar: str) -> tuple[tuple[str, ...], str]:
+def _read_sidecar(result: Scan, sidecar: str) -> tuple[tuple[str, ...], str, dict[str, str]]:
+    """Captions, the kind of complaint where there are none, and what fills its sentence."""
     path = result.root / sidecar
     if not path.resolve().is_relative_to(result.root):
-        return (), f"has a caption file {sidecar} that is a link out of the folder"
+        return (), "caption_link", {"file": sidecar}
     try:
         texts, encoding = read_caption_file(path)
     except OSError as error:
-        return (), f"has a caption file {sidecar} that cannot be read ({error.strerror})"
+        return (), "caption_unread", {"file": sidecar, "why": str(error.strerror)}
     if encoding != "utf-8" and texts:
-        reason = f"is not UTF-8; read as {encoding}: {texts[0]!r}"
-        result.remarks.append(Problem(sidecar, reason, topic="caption encoding"))
-    return texts, f"has an empty caption file {sidecar}"
+        read = f"{encoding}: {texts[0]!r}"
+        result.remarks.append(remark(sidecar, "encoded", topic="caption encoding", encoding=read))
+    return texts, "empty_file", {"file": sidecar}
 
 
 def _classify(result: Scan) -> bool:

@@ -5,6 +5,7 @@ from sfumato.diffusion.grid import grid
 from sfumato.diffusion.guidance import Guided, Thresholded
 from sfumato.diffusion.loss import DiffusionLoss, times, weight
 from sfumato.diffusion.oracle import Mixture
+from sfumato.diffusion.pyramid import LevelSchedule, Pyramid
 from sfumato.diffusion.sampler import (
     DDIM,
     DDPM,
@@ -42,7 +43,9 @@ __all__ = [
     "Flow",
     "Guided",
     "Heun",
+    "LevelSchedule",
     "Mixture",
+    "Pyramid",
     "Sampler",
     "Schedule",
     "State",

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from sfumato.diffusion.pyramid import LevelSchedule
 from sfumato.diffusion.schedule import Schedule
 from sfumato.diffusion.target import Target, like
 
@@ -43,7 +44,8 @@ class Denoiser:
     """Network + schedule + target -> x0_hat.
 
     Args:
-        network: ``(x (B, C, H, W), time (B,), condition) -> y (B, C, H, W)``.
+        network: ``(x (B, C, H, W), time (B,), condition) -> y (B, C, H, W)``; packed pyramids
+            (B, C, N) where the schedule is one of levels (see `pyramid`).
         trained_schedule: the schedule under which the network saw its noisy pictures.
         target: what y means.
         data_std: standard deviation of the clean data; the network's input is divided by
@@ -68,7 +70,12 @@ class Denoiser:
         return 1
 
     def walking(self, schedule: Schedule) -> Denoiser:
-        """The same denoiser for pictures noised by another schedule."""
+        """The same denoiser for pictures noised by another schedule.
+
+        Of a pyramid's denoiser the levels stay, and the schedule becomes that of the lowest one.
+        """
+        if isinstance(self.trained_schedule, LevelSchedule):
+            schedule = self.trained_schedule.over(schedule)
         return replace(self, walking_schedule=schedule)
 
     def output(self, x_t: Tensor, t: Tensor, condition: Any = None) -> Tensor:
@@ -91,7 +98,9 @@ class Denoiser:
     def _to_trained(self, x_t: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         assert self.walking_schedule is not None
         alpha, sigma = self.walking_schedule(t)
-        trained_t = self.trained_schedule.time_of(self.walking_schedule.log_snr(t))
+        # one time fits all levels of a pyramid: they are shifted alike in both schedules
+        log_snr = self.walking_schedule.common.log_snr(t)
+        trained_t = self.trained_schedule.common.time_of(log_snr)
         trained_alpha, trained_sigma = self.trained_schedule(trained_t)
         # the norm of (alpha, sigma) never vanishes, unlike either of them
         ratio = torch.hypot(trained_alpha, trained_sigma) / torch.hypot(alpha, sigma)

@@ -16,7 +16,8 @@ def grid(steps: int, schedule: Schedule, spacing: str = "uniform", rho: float = 
 
     Args:
         steps: n >= 1; there are n + 1 times.
-        schedule: needed by the spacings that look at the noise level.
+        schedule: needed by the spacings that look at the noise level; of a pyramid, that of the
+            lowest level.
         spacing: "uniform" in t; "log-snr": uniform in log-SNR; "karras": sigma/alpha spaced by
             the power law of EDM (2206.00364, eq. 5).
         rho: Karras's exponent.
@@ -27,6 +28,7 @@ def grid(steps: int, schedule: Schedule, spacing: str = "uniform", rho: float = 
         raise ValueError(f"a sampler needs at least 1 step, not {steps}")
     if not rho > 0:
         raise ValueError(f"rho must be positive, not {rho}")
+    schedule = schedule.common
     if spacing == "uniform":
         inner = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
     elif spacing in ("log-snr", "karras"):

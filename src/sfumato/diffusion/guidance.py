@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sfumato.diffusion.denoiser import Denoises
+from sfumato.diffusion.pyramid import level_by_level
 from sfumato.diffusion.schedule import Schedule
 from sfumato.diffusion.target import like
 
@@ -32,6 +33,8 @@ class Guided:
             guess alone is used, which saves calls and diversity (2404.07724).
         rescale: phi in [0, 1]; pulls the guess's standard deviation back to the conditional
             one's, in x_0-space (2305.08891, eqs. 15-16; 0.7 there).
+        lengths: of the levels of a packed pyramid, which are rescaled one by one; empty for
+            ordinary pictures.
     Raises:
         ValueError: for a scale that is not finite, an empty interval or phi outside [0, 1].
     """
@@ -41,6 +44,7 @@ class Guided:
     scale: float
     interval: tuple[float, float] = (0.0, 1.0)
     rescale: float = 0.0
+    lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         low, high = self.interval
@@ -73,9 +77,14 @@ class Guided:
         conditional, unconditional = both.chunk(2)
         guess = unconditional + self.scale * (conditional - unconditional)
         if self.rescale:
-            ratio = conditional.flatten(1).std(1) / guess.flatten(1).std(1).clamp(min=1e-8)
-            guess = guess * like(self.rescale * ratio + (1 - self.rescale), guess)
+            ratio = level_by_level(_spreads, self.lengths, conditional, guess)
+            guess = guess * (self.rescale * ratio + (1 - self.rescale))
         return torch.where(like(active, guess) > 0, guess, conditional)
+
+
+def _spreads(conditional: Tensor, guess: Tensor) -> Tensor:
+    """The ratio of their standard deviations, picture by picture."""
+    return conditional.flatten(1).std(1) / guess.flatten(1).std(1).clamp(min=1e-8)
 
 
 @dataclass(frozen=True)
@@ -87,12 +96,15 @@ class Thresholded:
         quantile: None clips to [-1, 1] (static).  A number such as 0.995 is Imagen's dynamic
             thresholding (2205.11487, section 2.3): per picture s = that quantile of |x0|, at
             least 1; clip to [-s, s] and divide by s.
+        lengths: of the levels of a packed pyramid, which have their own s; empty for ordinary
+            pictures.
     Raises:
         ValueError: for a quantile outside [0, 1].
     """
 
     denoiser: Denoises
     quantile: float | None = None
+    lengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.quantile is not None and not 0 <= self.quantile <= 1:
@@ -109,6 +121,10 @@ class Thresholded:
         guess = self.denoiser(x_t, t, condition)
         if self.quantile is None:
             return guess.clamp(-1, 1)
-        bound = guess.flatten(1).abs().quantile(self.quantile, dim=1).clamp(min=1)
-        bound = like(bound, guess)
+        bound = level_by_level(self._bounds, self.lengths, guess)
         return guess.clamp(-bound, bound) / bound
+
+    def _bounds(self, guess: Tensor) -> Tensor:
+        """s of dynamic thresholding, picture by picture."""
+        assert self.quantile is not None
+        return guess.flatten(1).abs().quantile(self.quantile, dim=1).clamp(min=1)

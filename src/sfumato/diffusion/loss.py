@@ -55,7 +55,7 @@ def weight(
     gamma: float = 5.0,
     time_min: float = 0.05,
 ) -> Tensor:
-    """The worth of a sample's squared error, (B,), measured in the target's own space.
+    """The worth of a sample's squared error, shaped as alpha, measured in the target's own space.
 
     "uniform" is 1.  "min-snr" is min(SNR, gamma) in x_0-space (Hang 2023, 2303.09556): for eps
     it becomes min(SNR, gamma) / SNR, for v min(SNR, gamma) / (SNR + 1).  "velocity" counts
@@ -86,6 +86,11 @@ class DiffusionLoss:
         times, time_mean, time_std: the law of training times.
         weight, gamma: the law of weights.
         seed: of times and noise.
+        lengths: of the levels of a packed pyramid; empty: an ordinary picture is its one level.
+        level_weights: what each level's mean squared error counts, highest resolution first;
+            empty: all the same.  The loss is the weighted mean over the levels (2310.15111).
+    Raises:
+        ValueError: unless there is one positive weight a level.
     """
 
     denoiser: Denoiser
@@ -95,6 +100,13 @@ class DiffusionLoss:
     weight: WeightLaw = "uniform"
     gamma: float = 5.0
     seed: int = 0
+    lengths: tuple[int, ...] = ()
+    level_weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        weights, levels = self.level_weights, len(self.lengths) or 1
+        if weights and (len(weights) != levels or not all(0 < w < math.inf for w in weights)):
+            raise ValueError(f"{levels} levels need as many positive weights, not {weights}")
 
     def __call__(
         self, x0: Tensor, indices: Iterable[int] | Tensor, condition: Any = None
@@ -118,5 +130,14 @@ class DiffusionLoss:
         x_t = like(alpha, x0) * x0 + like(sigma, x0) * eps
         error = self.denoiser.output(x_t, t, condition).float()
         error = error - target.target(x0, eps, alpha, sigma)
-        worth = weight(target, alpha, sigma, self.weight, self.gamma)
-        return worth.to(error) * error.square().flatten(1).mean(1)
+        worth = weight(target, alpha, sigma, self.weight, self.gamma).to(error)
+        if not self.lengths:
+            return worth * error.square().flatten(1).mean(1)
+        weights = self.level_weights or (1.0,) * len(self.lengths)
+        loss = torch.zeros(len(x0)).to(error)
+        for share, one, level in zip(
+            weights, worth.split(self.lengths, -1), error.split(self.lengths, -1), strict=True
+        ):
+            # the worth is the same at every place of a level
+            loss = loss + share * one[:, 0, 0] * level.square().flatten(1).mean(1)
+        return loss / sum(weights)

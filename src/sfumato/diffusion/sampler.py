@@ -36,7 +36,10 @@ class Sampler(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Levels:
-    """(alpha, sigma) at both ends of a step, and the noise between them, all () float64."""
+    """(alpha, sigma) at both ends of a step, and the noise between them, float64.
+
+    All are () for ordinary pictures and (1, 1, N) for packed pyramids.
+    """
 
     alpha_t: Tensor
     sigma_t: Tensor

@@ -52,6 +52,11 @@ class Schedule(ABC):
         alpha, sigma = self(t)
         return 2 * (alpha.log() - sigma.log())
 
+    @property
+    def common(self) -> Schedule:
+        """By which times are spaced: itself, or what the levels of a pyramid have in common."""
+        return self
+
     def shifted(self, side_ratio: float, power: float = 1.0) -> Schedule:
         """The schedule for pictures ``side_ratio`` times as wide: SNR(t) / side_ratio^power.
 

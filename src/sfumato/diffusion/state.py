@@ -17,7 +17,7 @@ class State:
     """Where a walk stands.  Change it with `dataclasses.replace`.
 
     Attributes:
-        x: the noisy pictures x_t (B, C, H, W).
+        x: the noisy pictures x_t (B, C, H, W), or packed pyramids (B, C, N).
         t: the time they are at.
         index: steps taken so far.
         evaluations: network evaluations a picture so far.
@@ -64,7 +64,10 @@ class Step:
 
 
 def start(shape: Sequence[int], samples: Sequence[int] | Tensor, seed: int) -> State:
-    """Pure noise at t = 1 for pictures of the given shape (C, H, W), drawn by sample index."""
+    """Pure noise at t = 1 for pictures of the given shape (C, H, W), drawn by sample index.
+
+    The levels of a packed pyramid, shape (C, N), get independent noise.
+    """
     indices = tuple(as_indices(samples))
     return State(normal(shape, indices, seed, "start"), 1.0, indices, seed)
 

@@ -17,15 +17,20 @@ from torch import Tensor
 def like(level: Tensor, picture: Tensor) -> Tensor:
     """A level () or (B,) reshaped to broadcast over the picture (B, ...), in its dtype and place.
 
+    A level that already has the picture's number of axes, as the levels of a pyramid do
+    (see `pyramid.LevelSchedule`), keeps its shape.
+
     Written out once because plain broadcasting silently pairs B with the width whenever the
     two are equal.
     """
     level = level.to(picture)
+    if level.ndim == picture.ndim:
+        return level
     return level.reshape(-1, *[1] * (picture.ndim - 1)) if level.ndim else level
 
 
 class Target(ABC):
-    """A linear view of (x_0, eps).  Levels alpha and sigma are () or (B,)."""
+    """A linear view of (x_0, eps).  Levels are (), (B,) or a pyramid's (B, 1, N)."""
 
     @abstractmethod
     def target(self, x0: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ def strip(
     cell: int = 96,
     background: Background = "checker",
     title: str = "",
+    below: Sequence[Sequence[Image.Image]] = (),
 ) -> Image.Image:
     """A row of the sampling process, evenly chosen, first and last always there.
 
@@ -28,16 +29,19 @@ def strip(
         times: the time each belongs to, 1 = noise, 0 = picture; written below it.
         shown: how many to show at most.
         cell: side of a picture, in pixels.
+        below: further rows of the same length, such as the lower levels of a pyramid.
 
     Raises:
-        ValueError: when there is no picture, or not one time a picture.
+        ValueError: when there is no picture, or not one time a picture of every row.
     """
-    if len(times) != len(pictures):
-        raise ValueError(f"{len(pictures)} pictures but {len(times)} times")
+    rows = [pictures, *below]
+    for row in rows:
+        if len(times) != len(row):
+            raise ValueError(f"{len(row)} pictures but {len(times)} times")
     chosen = evenly(len(pictures), shown)
     return sheet(
-        [pictures[i] for i in chosen],
-        [f"t = {times[i]:.2f}" for i in chosen],
+        [row[i] for row in rows for i in chosen],
+        [f"t = {times[i]:.2f}" for _ in rows for i in chosen],
         columns=len(chosen),
         cell=cell,
         background=background,
@@ -105,14 +109,22 @@ def check_walk(path: Path) -> None:
         )
 
 
-def save_walk(path: Path, pictures: Sequence[Image.Image], times: Sequence[float]) -> None:
+def save_walk(
+    path: Path,
+    pictures: Sequence[Image.Image],
+    times: Sequence[float],
+    below: Sequence[Sequence[Image.Image]] = (),
+) -> None:
     """Save the walk in the form that the file's ending names: .gif, .webp, or a strip in .png.
+
+    Args:
+        below: further rows of a strip; an animation shows ``pictures`` alone.
 
     Raises:
         SfumatoError: when the ending is another one, or the file cannot be written.
     """
     check_walk(path)
     if path.suffix.lower() == ".png":
-        write_whole(path, as_png(strip(pictures, times)))
+        write_whole(path, as_png(strip(pictures, times, below=below)))
     else:
         write_whole(path, animation(pictures, path.suffix.lower()[1:]))

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import torch
 
-from sfumato.architecture import Vocabulary, build_denoiser
+from sfumato.architecture import Vocabulary, build_denoiser, pyramid_of
 from sfumato.conditioning.prompted import Prompted
 from sfumato.data.example import Source
-from sfumato.diffusion import DiffusionLoss
+from sfumato.diffusion import DiffusionLoss, Pyramid
 from sfumato.diffusion.randomness import seed_of
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.storage import Parts
@@ -62,7 +62,7 @@ def prepared(
     given: Parts | None,
     stop: Stop,
 ) -> tuple[Pictures, Vocabulary]:
-    """The pictures or latents to learn from, and the vocabulary; both are kept in the run.
+    """The pictures, pyramids or latents to learn from, and the vocabulary; kept in the run.
 
     Args:
         folder: of the run.
@@ -81,9 +81,16 @@ def prepared(
             normalized=start.model is not None and "autoencoder" in start.take,
             stop=stop,
         ).__getitem__
+    elif pyramid := pyramid_of(recipe):
+        pictures = packed(pictures, pyramid)
     tokenizer = folder / "tokenizer.json"
     keep_tokenizer(given, recipe.start, tokenizer)
     return pictures, vocabulary_of(source, recipe.conditioning, tokenizer)
+
+
+def packed(pictures: Pictures, pyramid: Pyramid) -> Pictures:
+    """The same pictures as packed pyramids (B, C, N)."""
+    return lambda positions: pyramid.of(pictures(positions))
 
 
 def reconstruction(recipe: Recipe, source: Source, autoencoder: Autoencoder) -> Reconstruction:
@@ -101,7 +108,7 @@ def diffusion(
     recipe: Recipe, prompted: Prompted, pictures: Pictures, captions: Captions
 ) -> Diffusion:
     """What the network learns; ``pictures``: or latents, as many as there are captions for."""
-    wanted = recipe.diffusion
+    wanted, pyramid = recipe.diffusion, pyramid_of(recipe)
     assert wanted.weight != "auto", "a recipe is resolved before it is followed"
     return Diffusion(
         prompted,
@@ -115,6 +122,8 @@ def diffusion(
             time_std=wanted.time_std,
             weight=wanted.weight,
             seed=recipe.training.seed,
+            lengths=pyramid.lengths if pyramid else (),
+            level_weights=recipe.network.level_weights if pyramid else (),
         ),
         drop=recipe.conditioning.drop,
         seed=recipe.training.seed,

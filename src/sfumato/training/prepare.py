@@ -9,17 +9,15 @@ from typing import Literal
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
 
 from sfumato.architecture import Vocabulary
 from sfumato.conditioning.condition import Conditioner
-from sfumato.conditioning.text_transformer import learn_tokenizer
-from sfumato.data.example import Source
+from sfumato.data.example import Example, Source
 from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
-from sfumato.training import files
+from sfumato.training import files, words
 from sfumato.training.interrupt import Stop
 from sfumato.training.objective import Captions
 from sfumato.training.sections import Conditioning
@@ -42,25 +40,57 @@ def kind_of(source: Source) -> Literal["text", "labels", "none"]:
     return "text" if any(source[i].captions for i in range(len(source))) else "none"
 
 
+def classes_of(source: Source) -> tuple[str, ...]:
+    """The classes of a data set; where it says more than that, the labels of its pictures."""
+    if source.classes:
+        return source.classes
+    return tuple(sorted({label for i in range(len(source)) if (label := source[i].label)}))
+
+
+def texts_of(example: Example, template: str | None = None) -> tuple[str, ...]:
+    """What is said about a picture: its captions, or the name of its class.
+
+    Args:
+        template: of data sets of classes, "a photo of a {}"; the name stands for {}.
+    """
+    if template is None or not example.label:
+        return example.captions or ((example.label,) if example.label else ())
+    return (template.replace("{}", example.label),)
+
+
+def template_of(source: Source, settings: Conditioning) -> str | None:
+    """The template around class names, for data sets where these are all there is to say."""
+    return settings.template if source.classes else None
+
+
 def vocabulary_of(source: Source, settings: Conditioning, kept: Path) -> Vocabulary:
-    """The tokenizer (learned once and kept in the run) or the classes of a data set."""
+    """What the prompts are made of; all but classes are kept in the run, beside ``kept``.
+
+    Args:
+        kept: where the run keeps its tokenizer.
+    Raises:
+        SfumatoError: for labels where there are none, or an encoder that cannot be had.
+    """
     if settings.kind == "labels":
-        if not source.classes:
+        if not (classes := classes_of(source)):
             raise SfumatoError(
                 f"{source.name} has no classes. Leave conditioning.kind out, or set it to text."
             )
-        return Vocabulary(classes=source.classes)
+        return Vocabulary(classes=classes)
     if settings.kind == "none":
         return Vocabulary()
-    if kept.exists():
-        return Vocabulary(Tokenizer.from_str(kept.read_text("utf-8")))
-    texts = (caption for i in range(len(source)) for caption in source[i].captions)
-    tokenizer = learn_tokenizer(texts, settings.vocabulary)
-    files.replace_bytes(kept, tokenizer.to_str().encode())
-    return Vocabulary(tokenizer)
+    if vocabulary := words.kept(settings, kept):
+        return vocabulary
+    template = template_of(source, settings)
+    texts = (text for i in range(len(source)) for text in texts_of(source[i], template))
+    vocabulary = words.learned(settings, texts)
+    words.keep(vocabulary, kept)
+    return vocabulary
 
 
-def captions_of(source: Source, kind: str, conditioner: Conditioner) -> Captions:
+def captions_of(
+    source: Source, kind: str, conditioner: Conditioner, template: str | None = None
+) -> Captions:
     """Every caption as numbers, once, so that a visit costs nothing."""
     rows: list[tuple[str, ...]] = []
     for i in range(len(source)):
@@ -68,11 +98,13 @@ def captions_of(source: Source, kind: str, conditioner: Conditioner) -> Captions
         if kind == "labels":
             rows.append((example.label or "",))
         else:
-            rows.append(example.captions if kind == "text" and example.captions else ("",))
+            rows.append((texts_of(example, template) if kind == "text" else ()) or ("",))
     first = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
     flat = [caption for row in rows for caption in row]
-    ids = torch.cat([conditioner.ids(flat[i : i + 4096]) for i in range(0, len(flat), 4096)])
-    return Captions(ids.int(), first)
+    numbers = {caption: number for number, caption in enumerate(dict.fromkeys(flat))}
+    said = list(numbers)  # many pictures may be said the same of
+    parts = [conditioner.ids(said[i : i + 4096]).int() for i in range(0, len(said), 4096)]
+    return Captions(torch.cat(parts)[[numbers[caption] for caption in flat]], first)
 
 
 @torch.no_grad()

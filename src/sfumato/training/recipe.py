@@ -11,15 +11,33 @@ base    512    12     8      256    1.5e-3         100,000  4,000,000
 large   768    16     12     256    1.22e-3        100,000  10,000,000
 ======  =====  =====  =====  =====  =============  =======  ==========
 
-- learning rate = 1.5e-3 * sqrt(256 / width) * sqrt(batch / 128), to three digits
+U-Nets have numbers of their own, the width of their first layer and the residual blocks of a level,
+and otherwise follow the law.  tiny-unet is 3-16-32-64 by default, where nothing is said:
+
+============  ======  ======  ======  ======
+network       tiny    small   base    large
+============  ======  ======  ======  ======
+unet          32 1    64 1    96 2    128 3
+tiny-unet     8 1     16 1    32 1    64 1
+context-unet  32 1    64 1    128 1   192 2
+matryoshka    32 1    64 1    96 2    128 3
+============  ======  ======  ======  ======
+
+- learning rate = 1.5e-3 * sqrt(256 / width) * sqrt(batch / 128), to three digits; for a U-Net the
+  width is that of its widest layer, 4, 8, 2 and 4 times the first
 - warm-up = 20,000 images, but at most a tenth of the run; 1,000 where the run is given minutes
 - target and weight = flow, uniform; x0, velocity for the transformer on pixels, where a patch holds
   more numbers than the network is wide enough to pass on with their noise (2511.13720)
 - EMA half-life = 50,000 images * batch / 128, about 390 steps whatever the batch
-- micro batch   = the largest divisor of the batch that is at most 128
+- micro batch   = the largest divisor of the batch that is at most 128, for unet and
+  matryoshka at most 2048 / side
 - patch         = on latents 1, from a side of 32 on side // 16; on pixels, for the transformer,
   the largest divisor of the side that leaves at least 7 patches a side, or side // 8 where the
-  divisors are few (networks pad); for the U-Net the largest power of two that leaves 14
+  divisors are few (networks pad); for the patch U-Net the largest power of two that leaves 14;
+  the other U-Nets have none, which is 1
+- heads of a U-Net = width / 32; context-unet has no attention
+- latents from a side of 64 on; never for tiny-unet and context-unet unless asked for, and never
+  for matryoshka, which has 2 levels where nothing is said
 
 A width, depth, batch or any other number that the recipe states is kept, and what depends on it
 follows it.
@@ -39,7 +57,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from sfumato.errors import SfumatoError
-from sfumato.training.sections import Recipe, Size
+from sfumato.training.levels import levels_of, micro_batch_limit
+from sfumato.training.sections import WIDEST, Recipe, Size
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,6 +72,14 @@ LAW: dict[Size, tuple[int, int, int, int]] = {
     "base": (512, 12, 256, 4_000_000),
     "large": (768, 16, 256, 10_000_000),
 }
+# network: size: (width of the first layer, residual blocks a level)
+UNETS: dict[str, dict[Size, tuple[int, int]]] = {
+    "unet": {"tiny": (32, 1), "small": (64, 1), "base": (96, 2), "large": (128, 3)},
+    "tiny-unet": {"tiny": (8, 1), "small": (16, 1), "base": (32, 1), "large": (64, 1)},
+    "context-unet": {"tiny": (32, 1), "small": (64, 1), "base": (128, 1), "large": (192, 2)},
+    "matryoshka": {"tiny": (32, 1), "small": (64, 1), "base": (96, 2), "large": (128, 3)},
+}
+PIXELS_ONLY = ("tiny-unet", "context-unet", "matryoshka")
 HEAD_WIDTH = 64
 MICRO_BATCH = 128
 WARMUP = 20_000  # images
@@ -135,20 +162,31 @@ def resolve(
     _agree("data.channels", data.channels, channels)
     _agree("data.resolution", data.resolution, resolution)
 
-    use = resolution >= LATENTS_FROM if latent.use == "auto" else latent.use
+    levels = levels_of(recipe, resolution)
+    use = latent.use
+    if use == "auto":
+        use = resolution >= LATENTS_FROM and network.name not in PIXELS_ONLY
     side = resolution
     if use:
         _fits("data.resolution", resolution, "latent.factor", latent.factor)
         side = resolution // latent.factor
 
     law_width, law_depth, law_batch, law_images = LAW[network.size]
+    if network.name in UNETS:
+        law_width, law_depth = UNETS[network.name][network.size]
     width = network.width or law_width
-    heads = network.heads or max(1, width // HEAD_WIDTH)
+    heads = network.heads or _heads(network.name, width)
     _fits("network.width", width, "network.heads", heads)
     patch = network.patch or _patch(network.name, side, latents=use)
+    if network.name in UNETS and patch != 1:
+        raise SfumatoError(
+            f"network.patch = {patch}, but {network.name} has no patches. Leave it out."
+        )
 
     batch = training.batch_size or law_batch
-    micro = training.micro_batch or _largest_divisor(batch, MICRO_BATCH)
+    micro = training.micro_batch or _largest_divisor(
+        batch, micro_batch_limit(recipe, side, MICRO_BATCH)
+    )
     _fits("training.batch_size", batch, "training.micro_batch", micro)
     images = training.images
     if images is None and training.minutes is None:
@@ -156,8 +194,9 @@ def resolve(
     elif images is None and images_per_second is not None:
         assert training.minutes is not None
         images = max(1, int(training.minutes * 60 * images_per_second) // batch) * batch
+    widest = width * WIDEST.get(network.name, 1)
     rate = training.learning_rate or float(
-        f"{1.5e-3 * math.sqrt(256 / width) * math.sqrt(batch / 128):.3g}"
+        f"{1.5e-3 * math.sqrt(256 / widest) * math.sqrt(batch / 128):.3g}"
     )
     warmup = training.warmup_images
     if warmup is None:
@@ -178,6 +217,7 @@ def resolve(
             "depth": network.depth or law_depth,
             "heads": heads,
             "patch": patch,
+            "levels": levels,
         },
         conditioning={"kind": conditioning if kind == "auto" and conditioning else kind},
         latent={"use": use},
@@ -205,7 +245,15 @@ def _threshold(stated: str, *, latents: bool) -> str:
     return stated
 
 
+def _heads(network: str, width: int) -> int:
+    """One for every 64 channels; a U-Net's attention is at levels wider than the first."""
+    wanted = max(1, width // (32 if network in UNETS else HEAD_WIDTH))
+    return _largest_divisor(width, wanted) if network in UNETS else wanted
+
+
 def _patch(network: str, side: int, *, latents: bool) -> int:
+    if network in UNETS:
+        return 1
     if network == "patch-unet":
         return int(2 ** max(0, (side // 14).bit_length() - 1))
     if latents:

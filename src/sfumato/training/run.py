@@ -45,7 +45,7 @@ from sfumato.training.journal import Journal
 from sfumato.training.machine import threads_allowed
 from sfumato.training.objective import Reconstruction
 from sfumato.training.pace import Clock, Probe
-from sfumato.training.prepare import captions_of
+from sfumato.training.prepare import captions_of, template_of
 from sfumato.training.processes import agreed, company
 from sfumato.training.recipe import changed, save_recipe
 from sfumato.training.samples import copied, drawn, prompts_for
@@ -53,6 +53,7 @@ from sfumato.training.sections import Recipe
 from sfumato.training.start import RECIPE, begin, recipe_for, same_data, settled
 from sfumato.training.trainer import UNPLANNED, Trainer, TrainStep
 from sfumato.training.units import phase_name
+from sfumato.training.words import remember
 
 DIFFUSION = ("weights", "diffusion")
 """What the first weights of the network are drawn for."""
@@ -157,7 +158,12 @@ class Run:
             )
         prompted = fresh(partial(build_prompted, vocabulary=vocabulary), self.recipe, *DIFFUSION)
         begin_with(prompted, given, self.recipe.start)
-        captions = captions_of(self.source, self.recipe.conditioning.kind, prompted.conditioner)
+        wanted = self.recipe.conditioning
+        captions = captions_of(
+            self.source, wanted.kind, prompted.conditioner, template_of(self.source, wanted)
+        )
+        with self.company.main_process_first():
+            remember(prompted.conditioner, captions.ids, self.device, lambda: stop.asked)
         same_data(self.folder, self.company, captions=captions.digest)
         objective = diffusion(self.recipe, prompted, pictures, captions)
         training = self.recipe.training
@@ -195,6 +201,8 @@ class Run:
         except GeneratorExit:  # nobody listens any more
             if trainer.unsaved and not sys.is_finalizing():  # torch is no longer usable by then
                 self._save(trainer, journal)
+            if journal is not None:
+                journal.close()
             raise
         if clock and not clock.settled and not self.interrupted:
             self._settle(trainer)  # over before its time, as very short runs may be

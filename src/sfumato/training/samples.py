@@ -12,6 +12,7 @@ from sfumato.networks.autoencoder import Autoencoder
 from sfumato.pictures.sheet import sheet
 from sfumato.pictures.tensors import to_pictures
 from sfumato.training.objective import Reconstruction
+from sfumato.training.prepare import classes_of, template_of, texts_of
 from sfumato.training.sections import Recipe
 
 COUNT = 12
@@ -24,12 +25,13 @@ FAMILIAR = [
 def prompts_for(recipe: Recipe, source: Source) -> list[str]:
     """What the samples of a run show: classes, the emoji everybody knows, or own captions."""
     if recipe.conditioning.kind == "labels":
-        return list(source.classes)[:COUNT]
+        return list(classes_of(source))[:COUNT]
     if recipe.conditioning.kind == "none":
         return [""] * COUNT
     if recipe.data.name == "emoji":
         return FAMILIAR
-    return [source[i].captions[0] if source[i].captions else "" for i in _spread(source)]
+    template = template_of(source, recipe.conditioning)
+    return [next(iter(texts_of(source[i], template)), "") for i in _spread(source)]
 
 
 def drawn(

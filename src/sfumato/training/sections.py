@@ -18,6 +18,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Interval = Annotated[tuple[Share, Share], Field(strict=False)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Betas = Annotated[tuple[Decay, Decay], Field(strict=False)]
+LevelWeights = Annotated[tuple[Rate, ...], Field(strict=False)]
 
 Size = Literal["tiny", "small", "base", "large"]
 
@@ -37,7 +38,7 @@ class Data(Section):
     broken_share: Share = 0.5  # more unreadable files than this share stop the training
 
 
-Part = Literal["autoencoder", "text", "network"]
+Part = Literal["autoencoder", "text", "network", "inner"]
 Parts = Annotated[tuple[Part, ...], Field(strict=False)]
 
 
@@ -45,30 +46,54 @@ class Start(Section):
     """The model whose weights a run begins with, instead of random ones.
 
     Taken parts come from it; frozen ones do not learn. An autoencoder that is taken learns no more,
-    and its latents keep their scale.
+    and its latents keep their scale. ``inner`` is a model of a smaller side that becomes the inside
+    of a matryoshka; as a frozen part, "inner" is all of a matryoshka but its outermost level.
     """
 
     model: Annotated[str, Field(min_length=1)] | None = None  # a model, a run, or "embedded"
+    inner: Annotated[str, Field(min_length=1)] | None = None  # a model or a run
     take: Parts = ("autoencoder", "text", "network")
     freeze: Parts = ()
+
+
+WIDEST = {"unet": 4, "tiny-unet": 8, "context-unet": 2, "matryoshka": 4}
+"""By how much the widest layer of a U-Net exceeds its width; what is told follows that layer."""
 
 
 class Network(Section):
     """The network and its one dial, ``size``; explicit numbers override the law."""
 
-    name: Literal["patch-transformer", "patch-unet"] = "patch-transformer"
+    name: Literal[
+        "patch-transformer", "patch-unet", "unet", "tiny-unet", "context-unet", "matryoshka"
+    ] = "patch-transformer"
     size: Size = "small"
     width: Positive | None = None
     depth: Positive | None = None
     heads: Positive | None = None
     patch: Positive | None = None
+    # of matryoshka: sides that are noised and denoised together, each half of the one before
+    levels: Annotated[int, Field(ge=1, le=4)] | None = None
+    level_weights: LevelWeights = ()  # highest resolution first; none = all the same
+    level_power: Annotated[float, Field(ge=0)] = 1.0  # SNR falls by (side / lowest side)^power
+
+
+TextEncoder = Literal["scratch", "tfidf", "sentence", "t5", "clip"]
 
 
 class Conditioning(Section):
-    """What steers the picture. ``auto`` takes captions, else labels, else nothing."""
+    """What steers the picture. ``auto`` takes captions, else labels, else nothing.
+
+    ``scratch`` learns its words and a transformer, ``tfidf`` which words occur; the others are
+    pretrained and stay as they are. Only ``scratch`` has ``layers`` and a ``vocabulary``.
+    """
 
     kind: Literal["auto", "text", "labels", "none"] = "auto"
+    encoder: TextEncoder = "scratch"  # of kind "text"
+    model: Annotated[str, Field(min_length=1)] | None = None  # folder, package or id; frozen ones
+    revision: Annotated[str, Field(min_length=1)] | None = None  # of the id's repository
+    template: Annotated[str, Field(pattern=r"\{\}")] | None = None  # around the names of classes
     vocabulary: Positive = 8192
+    features: Positive = 128  # terms of "tfidf"
     tokens: Positive = 24
     layers: Count = 2
     drop: Share = 0.1  # share of samples that see the learned null (classifier-free guidance)
@@ -134,6 +159,7 @@ class Training(Section):
     threads: Positive | None = None  # None = the cores this process may use
     seed: int = 0
     save_every_minutes: Rate = 5.0
+    save_every_images: Positive | None = None  # as well, where checkpoints are to be compared
     sample_every_images: Positive = 50_000
     log_every_images: Positive = 2_000
     keep: Positive = 2

@@ -7,15 +7,16 @@ import json
 import operator
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from accelerate import PartialState
 
-from sfumato.data import NAMES
+from sfumato.conditioning.vocabulary import TOKENIZER
+from sfumato.data import lasting
 from sfumato.data.example import Source
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
-from sfumato.training import files
+from sfumato.training import files, words
 from sfumato.training.inherit import inherited, origin
 from sfumato.training.machine import bf16_pays
 from sfumato.training.prepare import kind_of
@@ -26,7 +27,7 @@ from sfumato.training.sections import Recipe
 RECIPE = "recipe.toml"
 FREE = {
     "device", "images", "keep", "log_every_images", "minutes", "sample_every_images",
-    "save_every_minutes", "tensorboard", "threads",
+    "save_every_images", "save_every_minutes", "tensorboard", "threads",
 }  # fmt: skip
 """Of the section ``training``, what a resumed run may change: how long, where, what is written."""
 DATA = "data.json"
@@ -63,11 +64,7 @@ def recipe_for(
                 f"{name} = {fields!r} is no section of a recipe.{_home(name, fields)}"
             )
     if data is not None:
-        # a run may be resumed from another folder
-        place = Path(data).expanduser()
-        known = str(data) in NAMES or not place.exists()
-        name = str(data) if known else str(place.resolve())
-        named["data"] = {"name": name, **named.get("data", {})}
+        named["data"] = {"name": lasting(data), **named.get("data", {})}
     if not kept.exists():
         return _begun(changed(recipe or Recipe(), **named), recipe, named)
     if not resume:
@@ -95,7 +92,7 @@ def _begun(asked: Recipe, recipe: Recipe | None, named: Mapping[str, Any]) -> Re
     wishes = recipe.model_dump(exclude_unset=True) if recipe else {}
     for name, fields in named.items():
         wishes[name] = {**wishes.get(name, {}), **fields}
-    return changed(inherited(parts, asked.start), **wishes)
+    return changed(inherited(parts, asked.start, asked.network.levels), **wishes)
 
 
 def _home(field: str, value: Any) -> str:
@@ -133,7 +130,11 @@ def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Reci
         _, _, pays = agreed(company, False, 0.0, pays)  # measured, so it may differ
         precision = "bf16" if pays else "fp32"
         notes.append(translate("train.precision", precision=precision, why=why))
-    kind = kind_of(source) if recipe.conditioning.kind == "auto" else None
+    kind: Literal["text", "labels", "none"] | None = None
+    if recipe.conditioning.kind == "auto":
+        # an encoder that is named is wanted, also for the names of classes
+        named = recipe.conditioning.encoder != "scratch" and kind_of(source) != "none"
+        kind = "text" if named else kind_of(source)
     recipe = resolve(
         changed(recipe, training={"precision": precision, "device": device}),
         channels=source.channels,
@@ -147,8 +148,10 @@ def begin(folder: Path, recipe: Recipe, source: Source, company: PartialState) -
     """Make the folder and write down recipe and data report; returns the report if it matters.
 
     Raises:
-        SfumatoError: if the run in the folder was begun with other pictures.
+        SfumatoError: if the run in the folder was begun with other pictures, or if its text
+            encoder cannot be had.
     """
+    words.ensure(recipe, folder / TOKENIZER)  # long before it is needed
     report = source.report()
     company.wait_for_everyone()  # all have read what is there
     if company.is_main_process:

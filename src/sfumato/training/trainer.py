@@ -226,6 +226,9 @@ class Trainer:
 
     def due(self) -> bool:
         """Whether the recipe asks for a checkpoint now."""
+        every = self.settings.save_every_images
+        if every and self.images_seen // every > (self.images_seen - self.batch) // every:
+            return True
         return time.monotonic() - self._saved_at >= 60 * self.settings.save_every_minutes
 
     @property

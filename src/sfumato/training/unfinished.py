@@ -7,14 +7,14 @@ import math
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.data import open_source
 from sfumato.errors import SfumatoError
 from sfumato.storage import Parts, embedded_parts, read_parts
-from sfumato.training import checkpoint
+from sfumato.training import checkpoint, words
+from sfumato.training.prepare import classes_of
 from sfumato.training.recipe import load_recipe
 
 
@@ -59,11 +59,15 @@ def parts_of(run: Path) -> Parts:
             f"The run in {run} has no checkpoint of its network yet. Let it train a little longer."
         )
     if recipe.conditioning.kind == "text":
-        vocabulary = Vocabulary(_tokenizer(run / "tokenizer.json"))
+        tokenizer = run / "tokenizer.json"
+        found = words.kept(recipe.conditioning, tokenizer)
+        if found is None:
+            raise words.lost(tokenizer)
+        vocabulary = found
     elif recipe.conditioning.kind == "labels":
         data = recipe.data
         source = open_source(data.name, data.resolution, data.channels)
-        vocabulary = Vocabulary(classes=source.classes)
+        vocabulary = Vocabulary(classes=classes_of(source))
     else:
         vocabulary = Vocabulary()
     prompted = build_prompted(recipe, vocabulary)
@@ -72,7 +76,7 @@ def parts_of(run: Path) -> Parts:
     if autoencoder is not None:
         first = checkpoint.load_latest(run / "autoencoder")
         if first is None:
-            raise _lost(run / "autoencoder")
+            raise words.lost(run / "autoencoder")
         _fill(autoencoder, first)
         autoencoder.normalize(*_statistics(run / "latents.safetensors"))
     card = {
@@ -84,23 +88,12 @@ def parts_of(run: Path) -> Parts:
     return Parts(recipe, prompted, autoencoder, card)
 
 
-def _tokenizer(path: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_str(path.read_text("utf-8"))
-    except Exception as error:  # the library raises nothing more special
-        raise _lost(path) from error
-
-
 def _statistics(path: Path) -> tuple[Tensor, Tensor]:
     try:
         with safe_open(path, framework="pt") as latents:
             return latents.get_tensor("mean"), latents.get_tensor("std")
     except (OSError, SafetensorError) as error:
-        raise _lost(path) from error
-
-
-def _lost(path: Path) -> SfumatoError:
-    return SfumatoError(f"{path} is missing or damaged. Resume the run, which makes it anew.")
+        raise words.lost(path) from error
 
 
 def _fill(module: nn.Module, kept: checkpoint.Checkpoint) -> None:

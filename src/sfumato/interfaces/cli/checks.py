@@ -227,6 +227,11 @@ def extras() -> Check:
     wanted = {
         "pyarrow": ("parquet", "doctor.parquet"),
         "tensorboard": ("tensorboard", "doctor.tensorboard"),
+        "transformers": ("text", "doctor.text"),
+        "sklearn": ("tfidf", "doctor.tfidf"),
+        "datasets": ("hub", "doctor.hub"),
+        "resvg_py": ("clipart", "doctor.clipart"),
+        "ddgs": ("collect", "doctor.collect"),
     }
     missing = [name for name in wanted if importlib.util.find_spec(name) is None]
     if not missing:

@@ -55,12 +55,24 @@ class Order:
 
 @dataclass
 class Walk:
-    """What sampling leaves: finished pictures, and the first one's way if it is wanted."""
+    """What sampling leaves: finished pictures, and the first one's way if it is wanted.
+
+    Attributes:
+        frames: of the way, and ``below``: one list a lower level of a matryoshka.
+    """
 
     pictures: list[Image.Image] = field(default_factory=list)
     evaluations: int = 0
     frames: list[Image.Image] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    below: list[list[Image.Image]] = field(default_factory=list)
+
+    def passed(self, levels: list[list[Image.Image]], time: float) -> None:
+        """Note what stood at a time on the first picture's way, the highest level first."""
+        self.below = self.below or [[] for _ in levels[1:]]
+        for frames, (picture, *_) in zip([self.frames, *self.below], levels, strict=True):
+            frames.append(picture)
+        self.times.append(time)
 
 
 def carry_out(order: Order) -> dict[str, Any]:
@@ -127,11 +139,9 @@ def _sample(model: TextToImage, order: Order, chosen: dict[str, Any]) -> Walk:
         first = not walk.pictures
         for step in steps:
             if order.walk and first:
-                walk.frames += model.pictures(step.x0[:1])
-                walk.times.append(step.t)
+                walk.passed(model.levels(step.x0[:1]), step.t)
         if order.walk and first:
-            walk.frames += model.pictures(step.x[:1])
-            walk.times.append(step.s)
+            walk.passed(model.levels(step.x[:1]), step.s)
         walk.evaluations = step.evaluations
         side = order.size or model.size
         walk.pictures += [fit(picture, side) for picture in model.pictures(step.x)]
@@ -199,7 +209,7 @@ def _save_more(order: Order, walk: Walk) -> dict[str, str]:
         write_whole(order.sheet, as_png(whole))
         saved["sheet"] = str(order.sheet)
     if order.walk:
-        save_walk(order.walk, walk.frames, walk.times)
+        save_walk(order.walk, walk.frames, walk.times, walk.below)
         saved["walk"] = str(order.walk)
     for path in saved.values() if not order.quiet else ():
         typer.echo(translate("generate.saved", path=path))

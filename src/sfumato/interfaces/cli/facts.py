@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
+
+if TYPE_CHECKING:
+    from sfumato.storage import Opened
 
 
 def facts_of(what: str | None) -> dict[str, Any]:
@@ -62,11 +65,22 @@ def _model(folder: Path) -> dict[str, Any]:
         "styles": [english for english, _ in STYLES.values()]
         if found.recipe.data.name == "emoji"
         else [],
+        "text encoder": _text_encoder(found, folder),
         "classes": list(found.classes),
         "bytes": sum(len(content) for content in found.contents.values()),
         "hashes": translate("info.verified", count=len(found.contents)),
         "recipe": found.config["recipe"],
     }
+
+
+def _text_encoder(found: Opened, folder: Path) -> str:
+    """What reads the prompts; a pretrained encoder is named with the hash of its weights."""
+    from sfumato.storage import text_encoder_in
+
+    wanted = found.recipe.conditioning
+    if wanted.kind != "text":
+        return wanted.kind
+    return str(text_encoder_in(found, folder) or wanted.encoder)
 
 
 def _run(folder: Path) -> dict[str, Any]:

@@ -29,6 +29,24 @@ class NetworkName(str, Enum):
 
     patch_transformer = "patch-transformer"
     patch_unet = "patch-unet"
+    unet = "unet"
+    tiny_unet = "tiny-unet"
+    context_unet = "context-unet"
+    matryoshka = "matryoshka"
+
+
+class TextEncoder(str, Enum):
+    """What reads the prompts: the names of classes, or one of the encoders of free text."""
+
+    labels = "labels"
+    tfidf = "tfidf"
+    scratch = "scratch"
+    sentence = "sentence"
+    t5 = "t5"
+    clip = "clip"
+
+
+PRETRAINED = {TextEncoder.sentence, TextEncoder.t5, TextEncoder.clip}
 
 
 class Part(str, Enum):
@@ -36,6 +54,7 @@ class Part(str, Enum):
 
     text = "text"
     network = "network"
+    inner = "inner"
 
 
 @guarded
@@ -50,6 +69,15 @@ def train(
     size: Annotated[Size | None, choice(Size, help=translate("help.train.size"))] = None,
     network: Annotated[
         NetworkName | None, choice(NetworkName, help=translate("help.train.network"))
+    ] = None,
+    num_levels: Annotated[
+        int | None, typer.Option(min=1, max=4, metavar="[1-4]", help=translate("help.train.levels"))
+    ] = None,
+    text_encoder: Annotated[
+        TextEncoder | None, choice(TextEncoder, help=translate("help.train.text_encoder"))
+    ] = None,
+    text_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help=translate("help.train.text_model"))
     ] = None,
     images: Annotated[
         int | None, typer.Option(min=1, metavar="N", help=translate("help.train.images"))
@@ -79,6 +107,9 @@ def train(
     start: Annotated[
         str | None, typer.Option("--from", metavar="MODEL", help=translate("help.train.from"))
     ] = None,
+    init_inner: Annotated[
+        str | None, typer.Option(metavar="RUN", help=translate("help.train.inner"))
+    ] = None,
     freeze: Annotated[list[Part] | None, choice(Part, help=translate("help.train.freeze"))] = None,
     resume_from: Annotated[
         str | None, typer.Option("--resume-from-checkpoint", hidden=True)
@@ -98,8 +129,10 @@ def train(
         raise typer.BadParameter(translate("train.no_data"))
     if channels not in (None, 1, 3, 4):
         raise typer.BadParameter(translate("train.channels"))
-    if freeze and not (start or recipe):
+    if freeze and not (start or init_inner or recipe):
         raise typer.BadParameter(translate("train.freeze_what"))
+    if text_model and text_encoder not in PRETRAINED and not (recipe or resume):
+        raise typer.BadParameter(translate("train.text_model_what"))
     for name, value in (("--minutes", minutes), ("--learning-rate", learning_rate)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise typer.BadParameter(translate("train.positive", name=name))
@@ -107,12 +140,15 @@ def train(
         "data": {"resolution": resolution, "channels": channels},
         "start": {
             "model": _absolute(start),
+            "inner": _absolute(init_inner),
             "freeze": [part.value for part in freeze] if freeze else None,
         },
         "network": {
             "size": size.value if size else None,
             "name": network.value if network else None,
+            "levels": num_levels,
         },
+        "conditioning": _conditioning(text_encoder, text_model),
         "training": {
             "images": images,
             "minutes": minutes,
@@ -141,6 +177,17 @@ def train(
         print_json(done)
     if done["interrupted"]:
         raise typer.Exit(INTERRUPTED)
+
+
+def _conditioning(encoder: TextEncoder | None, model: str | None) -> dict[str, str | None]:
+    if encoder is TextEncoder.labels:
+        return {"kind": "labels"}
+    said: dict[str, str | None] = {"model": _absolute(model)}
+    if model and "@" in model and not Path(model).expanduser().exists():  # a hub's revision
+        said["model"], _, said["revision"] = model.partition("@")
+    if encoder is not None:
+        said |= {"kind": "text", "encoder": encoder.value}
+    return said
 
 
 def _absolute(model: str | None) -> str | None:

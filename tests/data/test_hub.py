@@ -1,0 +1,147 @@
+"""Data sets through the library `datasets`, from folders that stand for the Hub's."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from sfumato.data import open_source
+from sfumato.data.hub import Address, HubSource, parse
+from sfumato.errors import SfumatoError
+
+
+def test_addresses():
+    assert parse("hf:owner/name") == Address("owner/name")
+    full = "hf:o/n@abc123:valid?streaming&limit=7&config=c&image=i&text=t&gigabytes=2"
+    assert parse(full) == Address("o/n", "abc123", "valid", "c", "i", "t", True, 7, 2 << 30)
+    assert parse("hf:mnist?streaming=no") == Address("mnist")
+    for wrong in ("hf:", "hf:/etc/passwd", "hf:../x", "hf:a/b/c", "hf:a b", "hf:a/../b"):
+        with pytest.raises(SfumatoError, match="no address"):
+            parse(wrong)
+    for wrong in ("hf:a/b?limit=0", "hf:a/b?limit=many", "hf:a/b?limit"):
+        with pytest.raises(SfumatoError, match="no number"):
+            parse(wrong)
+    with pytest.raises(SfumatoError, match="no option 'x'"):
+        parse("hf:a/b?x=1")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A folder "owner/name" is loaded as a data set of the Hub would be."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SFUMATO_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    datasets.disable_progress_bars()
+
+    def make(columns, part="train", **kinds):
+        features = datasets.Features(
+            {
+                name: kinds.get(name)
+                or (datasets.Image() if name == "image" else datasets.Value("string"))
+                for name in columns
+            }
+        )
+        table = datasets.Dataset.from_dict(columns, features=features)
+        folder = tmp_path / "owner/name/data"
+        folder.mkdir(parents=True, exist_ok=True)
+        table.to_parquet(folder / f"{part}-00000-of-00001.parquet")
+
+    make.datasets = datasets
+    return make
+
+
+def pictures(count, start=0):
+    cells = []
+    for number in range(start, start + count):
+        out = io.BytesIO()
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(out, "PNG")
+        cells.append({"bytes": out.getvalue(), "path": None})
+    return cells
+
+
+def values(source):
+    return [int(source[i].image[0, 0, 0]) for i in range(len(source))]
+
+
+def test_whole_and_streamed_are_the_same(hub):
+    texts = [f"number {n}" for n in range(12)]
+    hub({"image": pictures(12), "caption": texts})
+    hub({"image": pictures(3, 50), "caption": texts[:3]}, "test")
+    whole = open_source("hf:owner/name", size=8)
+    assert isinstance(whole, HubSource) and whole.name == "hf:owner/name"
+    assert values(whole) == list(range(12)) and whole[5].captions == ("number 5",)
+    streamed = open_source("hf:owner/name?streaming", size=8)
+    assert values(streamed) == list(range(12)) and streamed.name == whole.name
+    assert [streamed[i].captions for i in range(12)] == [whole[i].captions for i in range(12)]
+    few = open_source("hf:owner/name?limit=5", size=8)
+    assert values(few) == [0, 1, 2, 3, 4]
+    assert values(open_source("hf:owner/name", size=8, split="test")) == [50, 51, 52]
+    assert values(open_source("hf:owner/name:test?streaming", size=8)) == [50, 51, 52]
+
+
+def test_class_names(hub):
+    label = hub.datasets.ClassLabel(names=["ant", "bee", "cat"])
+    hub({"image": pictures(3), "label": [2, 0, 2]}, label=label)
+    whole = open_source("hf:owner/name", size=8)
+    assert whole.classes == ("ant", "bee", "cat") and whole[0].label == "cat"
+    streamed = open_source("hf:owner/name?streaming", size=8)
+    assert [streamed[i].label for i in range(3)] == ["cat", "ant", "cat"]
+
+
+def test_a_stream_goes_on_where_it_broke_off(hub, monkeypatch):
+    from sfumato.data import stream
+
+    monkeypatch.setattr(stream, "SHARD_SAMPLES", 4)
+    hub({"image": pictures(10), "text": ["x"] * 10})
+    kind = hub.datasets.IterableDataset
+    whole = kind.__iter__
+
+    def broken(self):
+        for number, row in enumerate(whole(self)):
+            if number == 6:
+                raise ConnectionError("the line is dead")
+            yield row
+
+    monkeypatch.setattr(kind, "__iter__", broken)
+    with pytest.raises(SfumatoError, match="broke off .the line is dead.*run the same command"):
+        open_source("hf:owner/name?streaming")
+    monkeypatch.setattr(kind, "__iter__", whole)
+    assert values(open_source("hf:owner/name?streaming", size=8)) == list(range(10))
+
+
+def test_what_only_names_a_file_is_not_followed(hub, tmp_path):
+    Image.new("RGB", (8, 8), "white").save(tmp_path / "secret.png")
+    hub.datasets  # noqa: B018 - the fixture's folders
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [*pictures(2), {"bytes": None, "path": str(tmp_path / "secret.png")}]
+    folder = tmp_path / "owner/name/data"
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table({"image": rows, "text": list("abc")}), folder / "train.parquet")
+    for address in ("hf:owner/name", "hf:owner/name?streaming"):
+        source = open_source(address, size=8)
+        assert values(source) == [0, 1, 0] and source.report().replaced == 1
+
+
+def test_what_is_not_there_is_told_in_one_sentence(hub):
+    hub({"image": pictures(2), "text": ["x"] * 2})
+    with pytest.raises(SfumatoError, match="hf:nobody/nothing cannot be loaded"):
+        open_source("hf:nobody/nothing")
+    with pytest.raises(SfumatoError, match="no test part"):
+        open_source("hf:owner/name", split="test")
+    with pytest.raises(SfumatoError, match="no column 'y'"):
+        open_source("hf:owner/name?text=y")
+
+
+def test_without_the_library(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(SfumatoError, match=r'pip install "sfumato\[hub\]"'):
+        open_source("hf:owner/name")

@@ -1,0 +1,149 @@
+"""Parquet files whose rows hold pictures, honest ones and others."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sfumato.data import open_source
+from sfumato.data.parquet import ParquetSource
+from sfumato.errors import SfumatoError
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("SFUMATO_DATA", str(tmp_path / "data"))
+
+
+def encoded(value):
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (value, 0, 0)).save(out, "PNG")
+    return out.getvalue()
+
+
+def cells(count, start=0):
+    return [{"bytes": encoded(n), "path": f"{n}.png"} for n in range(start, start + count)]
+
+
+def write(path, columns, names=None, group=4):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table(columns)
+    if names:
+        features = {"label": {"names": names, "_type": "ClassLabel"}}
+        note = json.dumps({"info": {"features": features}})
+        table = table.replace_schema_metadata({"huggingface": note})
+    pq.write_table(table, path, row_group_size=group)
+    return path
+
+
+def first_values(source):
+    return [int(source[i].image[0, 0, 0]) for i in range(len(source))]
+
+
+def test_pictures_and_captions(tmp_path):
+    texts = [f"number {n}" for n in range(10)]
+    path = write(tmp_path / "a.parquet", {"image": cells(10), "text": texts, "n": list(range(10))})
+    for data in (path, str(path), tmp_path):
+        source = open_source(data, size=8)
+        assert isinstance(source, ParquetSource) and source.channels == 3
+        assert first_values(source) == list(range(10))
+        assert [source[i].captions for i in range(10)] == [(text,) for text in texts]
+    assert source[3].origin == "a.parquet[3]" and not source.report().problems
+
+
+def test_lists_of_captions_bytes_columns_and_named_columns(tmp_path):
+    columns = {
+        "photo": [encoded(n) for n in range(3)],
+        "other": [encoded(100 + n) for n in range(3)],
+        "title": ["x", "y", "z"],
+        "caption": [["a", "b"], ["c"], []],
+    }
+    path = write(tmp_path / "a.parquet", columns)
+    source = open_source(path, size=8)
+    assert [source[i].captions for i in range(3)] == [("a", "b"), ("c",), ("picture",)]
+    assert "1 rows have no caption" in source.report().text()
+    source = open_source(f"{path}?image=other&text=title", size=8)
+    assert first_values(source) == [100, 101, 102] and source[2].captions == ("z",)
+    with pytest.raises(SfumatoError, match="no column 'nothing'.*photo, other"):
+        open_source(f"{path}?text=nothing")
+    with pytest.raises(SfumatoError, match="no option 'colour'"):
+        open_source(f"{path}?colour=red")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_classes(tmp_path, named):
+    names = ["zebra", "ant", "bee"] if named else None
+    write(tmp_path / "a.parquet", {"img": cells(4), "label": [2, 0, 1, 2]}, names)
+    source = open_source(tmp_path, size=8)
+    assert source.classes == (tuple(names) if named else ("0", "1", "2"))
+    assert source[0].label == ("bee" if named else "2")
+    assert source[0].captions == (source[0].label,)
+
+
+def test_parts_by_file_name(tmp_path):
+    for part, start in (("train", 0), ("test", 50)):
+        for number in range(2):
+            name = f"data/{part}-0000{number}-of-00002.parquet"
+            write(tmp_path / name, {"image": cells(3, start + 10 * number), "text": ["x"] * 3})
+    assert first_values(open_source(tmp_path, size=8)) == [0, 1, 2, 10, 11, 12]
+    assert first_values(open_source(tmp_path, size=8, split="test")) == [50, 51, 52, 60, 61, 62]
+
+
+def test_rows_that_only_name_a_file_are_not_followed(tmp_path):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(encoded(255))
+    rows = [*cells(3), {"bytes": None, "path": str(secret)}, {"bytes": b"<html>", "path": "x"}]
+    path = write(tmp_path / "set/a.parquet", {"image": rows, "text": list("abcde")})
+    source = open_source(path, size=8)
+    assert first_values(source) == [0, 1, 2, 0, 0] and source.report().replaced == 2
+    assert "a mere path is not followed" in source.report().text()
+
+
+def test_what_does_not_fit_is_stored_first(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.parquet", {"image": cells(23), "text": [str(n) for n in range(23)]})
+    whole = open_source(path, size=8)
+    monkeypatch.setattr("sfumato.data.parquet.CACHE_LIMIT", 1000)
+    source = open_source(path, size=8)
+    assert type(source).__name__ == "ShardSource" and len(source) == 23
+    for index in range(23):
+        assert (source[index].image == whole[index].image).all()
+        assert source[index].captions == whole[index].captions
+    few = open_source(f"{path}?limit=5", size=8)
+    assert first_values(few) == [0, 1, 2, 3, 4]
+
+
+def test_files_that_are_none_are_refused(tmp_path):
+    path = tmp_path / "a.parquet"
+    for content in (b"", b"PAR1" + bytes(100), b"PK\3\4"):
+        path.write_bytes(content)
+        with pytest.raises(SfumatoError, match="not a readable parquet file"):
+            open_source(path)
+    good = write(path, {"image": cells(30), "text": ["x"] * 30}).read_bytes()
+    middle = len(good) // 3
+    path.write_bytes(good[:middle] + bytes(200) + good[middle + 200 :])
+    with np.errstate(all="ignore"):
+        try:
+            source = open_source(path, size=8)
+        except SfumatoError as error:
+            assert "damaged" in str(error)
+        else:  # single pictures are reported
+            assert source.report().replaced >= 1
+    write(path, {"text": ["x"]})
+    with pytest.raises(SfumatoError, match="no column of pictures"):
+        open_source(path)
+    with pytest.raises(SfumatoError, match="no file"):
+        open_source(f"{tmp_path}/b.parquet?text=x")
+
+
+def test_a_table_of_captions_is_still_one(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    pq.write_table(pa.table({"file_name": ["a.png"], "text": ["x"]}), tmp_path / "metadata.parquet")
+    assert open_source(tmp_path)[0].captions == ("x",)
