@@ -374,3 +374,29 @@ def test_the_device_is_chosen_or_named(tmp_path, pixels: TextToImage) -> None:
     chosen = sfumato.load(folder)
     has_accelerator = torch.cuda.is_available() or torch.backends.mps.is_available()
     assert (chosen.device.type == "cpu") is not has_accelerator
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    ],
+)
+def test_too_little_memory_is_a_sentence(
+    pixels: TextToImage, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pixels.prompted.network, "forward", full)
+        with pytest.raises(SfumatoError, match="not enough memory to draw this. Ask for fewer"):
+            pixels.generate("red heart")
+        with pytest.raises(SfumatoError, match="not enough memory"):
+            list(pixels.stream("red heart"))
+    error = RuntimeError("shapes cannot be multiplied")
+    monkeypatch.setattr(pixels.prompted.network, "forward", full)
+    with pytest.raises(RuntimeError, match="multiplied"):  # other errors stay what they are
+        pixels.generate("red heart")

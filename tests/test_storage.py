@@ -571,3 +571,34 @@ def test_a_model_does_not_tell_where_the_data_lie(tmp_path: Path, path: str, own
     assert made.recipe.data.name == path, "the run's own recipe keeps what it has"
     again = sfumato.load(back.save(tmp_path / "again"), "cpu")
     assert again.recipe == back.recipe and again.card == back.card
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [("conditioning", "tokens", 4097), ("data", "resolution", 8192), ("data", "resolution", 10**6)],
+)
+def test_numbers_beyond_all_models_are_refused(
+    copy: Path, section: str, field: str, value: int
+) -> None:
+    config = json.loads((copy / "config.json").read_text("utf-8"))
+    config["recipe"][section][field] = value
+    (copy / "config.json").write_text(json.dumps(config))
+    restate(copy)
+    with pytest.raises(SfumatoError, match="recipe in .* is damaged .*4096"):
+        sfumato.load(copy)
+
+
+@pytest.mark.parametrize("name", ["unet", "matryoshka"])
+def test_a_small_file_does_not_ask_for_a_deep_u_net(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Building takes time also where it takes no memory, so it is not tried."""
+    made = model(16, 3, network={"name": name, "width": 8, "heads": 1})
+    folder = made.save(tmp_path / "deep")
+    assert sfumato.load(folder), "the bound leaves room for what is true"
+    many = {f"x{i}": torch.zeros(1) for i in range(1000)}
+    save_file(many, folder / "model.safetensors")
+    recipe_asks(folder, depth=126)
+    monkeypatch.setattr(storage, "build_prompted", lambda *_: pytest.fail("built"))
+    with pytest.raises(SfumatoError, match="weights in .* do not fit its recipe"):
+        sfumato.load(folder)

@@ -1,7 +1,7 @@
 """A training small enough for a test: twelve pictures of 8 x 8, three classes, a tiny network.
 
 Run as a script it is one rank of a distributed training and writes what it ended with:
-``python tiny_training.py FOLDER STEPS MICRO_BATCH``.
+``python tiny_training.py FOLDER STEPS MICRO_BATCH [context]``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from sfumato.conditioning.labels import Labels
 from sfumato.conditioning.prompted import Prompted
+from sfumato.conditioning.text_transformer import TextTransformer, learn_tokenizer
 from sfumato.diffusion import TARGETS, Denoiser, DiffusionLoss, Flow
+from sfumato.networks.context_unet import ContextUNet
 from sfumato.networks.patch_transformer import PatchTransformer
 from sfumato.training.objective import Captions, Diffusion
 from sfumato.training.sections import Training
@@ -49,6 +51,15 @@ def prompted(awake: bool = True) -> Prompted:
     return module
 
 
+def read_by_context() -> Prompted:
+    """Free text for a network that reads nothing but its vector."""
+    torch.manual_seed(0)
+    words = TextTransformer(learn_tokenizer(CLASSES, 100), 16, layers=1, heads=1, length=1)
+    module = Prompted(ContextUNet(1, 8, width=8, condition_width=16), words)
+    wake(module)
+    return module
+
+
 def wake(module: nn.Module) -> None:
     """Small random numbers in every parameter that is all zero."""
     generator = torch.Generator().manual_seed(2)
@@ -65,7 +76,14 @@ def objective(module: nn.Module, drop: float = 0.1, seed: int = 3) -> Diffusion:
     return Diffusion(module, Pictures(), captions, PICTURES, criterion, drop, seed)
 
 
-def trainer(folder: Path, total: int = 10**6, *, resume: bool = False, **settings: Any) -> Trainer:
+def trainer(
+    folder: Path,
+    total: int = 10**6,
+    *,
+    resume: bool = False,
+    module: Prompted | None = None,
+    **settings: Any,
+) -> Trainer:
     chosen: dict[str, Any] = {
         "batch_size": 8,
         "micro_batch": 8,
@@ -79,7 +97,7 @@ def trainer(folder: Path, total: int = 10**6, *, resume: bool = False, **setting
         "seed": 3,
         **settings,
     }
-    return Trainer(objective(prompted()), Training(**chosen), folder, total, resume)
+    return Trainer(objective(module or prompted()), Training(**chosen), folder, total, resume)
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
@@ -89,7 +107,8 @@ def weights(module: nn.Module) -> dict[str, Tensor]:
 if __name__ == "__main__":
     out, steps, micro = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
-    rank_trainer = trainer(out, micro_batch=micro)
+    other = read_by_context() if sys.argv[4:] == ["context"] else None
+    rank_trainer = trainer(out, micro_batch=micro, module=other)
     rank = rank_trainer.accelerator.process_index
     walk = rank_trainer.steps()
     taken = [next(walk) for _ in range(steps)]

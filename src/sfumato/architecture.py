@@ -84,12 +84,12 @@ def build_prompted(recipe: Recipe, vocabulary: Vocabulary) -> Prompted:
             text_width,
             layers=recipe.conditioning.layers,
             heads=max(h for h in range(1, max(1, text_width // 64) + 1) if text_width % h == 0),
-            length=recipe.conditioning.tokens,
+            length=recipe.conditioning.length,
         )
     elif vocabulary.terms is not None:
-        conditioner = TfIdf(vocabulary.terms, text_width, recipe.conditioning.tokens)
+        conditioner = TfIdf(vocabulary.terms, text_width, recipe.conditioning.length)
     elif vocabulary.encoder is not None:
-        conditioner = Frozen(vocabulary.encoder, text_width, recipe.conditioning.tokens)
+        conditioner = Frozen(vocabulary.encoder, text_width, recipe.conditioning.length)
     else:
         conditioner = Labels(list(vocabulary.classes) or [""], text_width)
     return Prompted(_build_network(recipe, text_width), conditioner)

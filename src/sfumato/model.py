@@ -14,7 +14,7 @@ from torch import Tensor
 from sfumato.architecture import build_denoiser, latent_shape, pyramid_of
 from sfumato.conditioning.condition import Condition
 from sfumato.conditioning.prompted import Prompted
-from sfumato.device import pick_device
+from sfumato.device import enough_memory, pick_device
 from sfumato.diffusion import (
     SAMPLERS,
     Denoises,
@@ -171,6 +171,7 @@ class TextToImage:
         return self._walk(wish, slice(None), state)
 
     @torch.no_grad()
+    @enough_memory()
     def pictures(self, x: Tensor) -> list[Image.Image]:
         """What the network denoises, as pictures.
 
@@ -269,6 +270,8 @@ class TextToImage:
         if state is None:
             state = start(latent_shape(self.recipe), indices, wish.seed)
             state = State(state.x.to(self.device), state.t, state.samples, state.seed)
-        times = grid(wish.steps, denoiser.schedule, self.recipe.sampling.grid)
+        spacing = sampling.grid if sampling.grid != "auto" else "uniform"  # never resolved
+        times = grid(wish.steps, denoiser.schedule, spacing)
         sampler = SAMPLERS[wish.sampler]
-        yield from sample(denoiser, state, times, sampler, self.condition(prompts))
+        with enough_memory():
+            yield from sample(denoiser, state, times, sampler, self.condition(prompts))

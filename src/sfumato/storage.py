@@ -45,13 +45,12 @@ from sfumato.manifest import intact, manifest_of, stated
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training.files import cause, flush_folder, replace, write_bytes
 from sfumato.training.recipe import recipe_of, resolve
-from sfumato.training.sections import Recipe
+from sfumato.training.sections import WIDEST, Recipe
 
 FORMAT = "sfumato-model/1"
 EMBEDDED = "resources/model"
 _Module = TypeVar("_Module", bound=nn.Module)
-
-LARGEST_SIDE = 1 << 16  # pixels; no recipe of ours comes near
+MOST = 4096  # pixels of a side, tokens of a prompt
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,10 @@ def read_parts(folder: Path) -> Parts:
     recipe, contents = found.recipe, found.contents
     vocabulary = _vocabulary(found, folder)
     weights = tensors_in(contents["model.safetensors"], folder)
-    # every block has weights of its own, so what is deeper than that need not be tried
+    # every block has weights, a U-Net's level several blocks; what is deeper need not be tried
     layers = recipe.conditioning.layers if vocabulary.tokenizer else 0
-    if max(recipe.network.depth or 0, layers) > len(weights):
+    blocks = (8 if recipe.network.name in WIDEST else 1) * (recipe.network.depth or 0)
+    if max(blocks, layers) > len(weights):
         raise _unfit(folder)
     prompted = _filled(lambda: build_prompted(recipe, vocabulary), weights, folder)
     autoencoder = None
@@ -141,8 +141,8 @@ def _recipe(config: dict[str, Any], folder: Path) -> Recipe:
         data = recipe.data
         if data.resolution is None or data.channels is None:
             raise KeyError("data.resolution and data.channels")
-        if data.resolution > LARGEST_SIDE:
-            raise ValueError(f"data.resolution = {data.resolution}")
+        if max(data.resolution, recipe.conditioning.length) > MOST:
+            raise ValueError(f"data.resolution or conditioning.tokens above {MOST}")
         settled = resolve(recipe, channels=data.channels, resolution=data.resolution)
     except (SfumatoError, KeyError, TypeError, ValueError) as error:
         raise SfumatoError(

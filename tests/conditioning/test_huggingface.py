@@ -188,7 +188,7 @@ def test_weights_in_several_files_are_one_encoder(folders, tmp_path):
 def test_a_folder_is_found_again_by_its_weights(folders, tmp_path, monkeypatch):
     moved = copied(folders["t5"], tmp_path / "here")
     identity = pretrained("t5", str(moved)).identity
-    assert identity == Identity("t5", "here", None, sha256_of(moved))
+    assert identity == Identity("t5", "here", None, sha256_of(moved), identity.tokenizer)
     assert pretrained_again(identity).folder == moved.resolve()
     moved.rename(tmp_path / "there")
     with pytest.raises(SfumatoError, match="here .* is not on this machine.*SFUMATO_TEXT_MODEL"):
@@ -266,6 +266,112 @@ def test_a_strangers_words_lead_nowhere(monkeypatch, folders):
             pretrained_again(identity)
     with pytest.raises(SfumatoError, match="no kind of text encoder 'x'"):
         pretrained_again(Identity("x", "y", None, "z"))
+
+
+# ---- what a model names, a stranger has named
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of the hub beyond this machine: (name, revision)."""
+    import huggingface_hub
+
+    calls = []
+
+    def download(name, revision=None, local_files_only=False, **_):
+        if not local_files_only:
+            calls.append((name, revision))
+        raise OSError("not here")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.delenv("SFUMATO_TEXT_DOWNLOAD", raising=False)
+    return calls
+
+
+def test_a_model_makes_nobody_download_what_a_stranger_chose(asked, monkeypatch):
+    identity = Identity("t5", "stranger/huge", "a" * 40, "0" * 64)
+    with pytest.raises(SfumatoError, match="not on this machine.*or set SFUMATO_TEXT_DOWNLOAD=1"):
+        pretrained_again(identity)
+    assert asked == []
+    monkeypatch.setenv("SFUMATO_TEXT_DOWNLOAD", "1")
+    with pytest.raises(SfumatoError, match="could not be fetched .* SFUMATO_TEXT_MODEL"):
+        pretrained_again(identity)
+    assert asked == [("stranger/huge", "a" * 40)]
+
+
+def test_our_own_defaults_are_fetched_for_a_model_but_only_a_commit(asked):
+    name = DEFAULTS["t5"][0]
+    with pytest.raises(SfumatoError, match="could not be fetched"):
+        pretrained_again(Identity("t5", name, "b" * 40, "0" * 64))
+    for revision in ("main", "refs/pr/7", "b" * 39, "B" * 40):
+        with pytest.raises(SfumatoError, match="not on this machine"):
+            pretrained_again(Identity("t5", name, revision, "0" * 64))
+    assert asked == [(name, "b" * 40)]
+
+
+def test_only_files_at_the_top_are_fetched():
+    from huggingface_hub.utils import filter_repo_objects
+
+    shard = "model-00001-of-00002.safetensors"
+    top = ["config.json", "model.safetensors", shard, "tokenizer.json", "vocab.txt"]
+    top += ["merges.txt", "spiece.model", "1_Pooling/config.json", locate.SHARDS]
+    deep = ["onnx/model.safetensors", "0_X/tokenizer.json", "a/spiece.model", "a/vocab.txt"]
+    other = ["pytorch_model.bin", "notes.txt", "unused.safetensors"]
+    found = list(filter_repo_objects(top + deep + other, allow_patterns=locate._WANTED))
+    assert sorted(found) == sorted(top)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folders, tmp_path):
+    """The library would make one up that knows no word."""
+    folder = copied(folders["t5"], tmp_path / "mute")
+    for path in folder.glob("*token*"):
+        path.unlink()
+    with pytest.raises(SfumatoError, match=r"has no tokenizer, .*Copy the encoder whole"):
+        pretrained("t5", str(folder))
+
+
+def test_another_tokenizer_in_its_place_is_refused(folders, tmp_path):
+    folder = copied(folders["t5"], tmp_path / "place")
+    identity = pretrained("t5", str(folder)).identity
+    assert pretrained_again(identity, str(folder)).identity == identity
+    said = json.loads((folder / "tokenizer.json").read_text())
+    words = said["model"]["vocab"]
+    words["red"], words["blue"] = words["blue"], words["red"]
+    (folder / "tokenizer.json").write_text(json.dumps(said))
+    with pytest.raises(SfumatoError, match="The tokenizer .* another one .*SFUMATO_TEXT_MODEL"):
+        pretrained_again(identity, str(folder))
+    older = Identity(identity.encoder, identity.model, None, identity.sha256)
+    assert pretrained_again(older, str(folder)), "models of before do not say it"
+
+
+def test_the_cure_is_one_for_a_model_where_a_model_is_loaded(folders, tmp_path):
+    folder = copied(folders["t5"], tmp_path / "spoilt")
+    identity = pretrained("t5", str(folder)).identity
+    (folder / "config.json").write_text('{"model_type": "own"}')
+    with pytest.raises(SfumatoError, match="--text-model"):
+        pretrained("t5", str(folder))
+    with pytest.raises(SfumatoError, match="SFUMATO_TEXT_MODEL") as found:
+        pretrained_again(identity, str(folder))
+    assert "--text-model" not in str(found.value)
+
+
+def test_weights_are_hashed_once_until_they_change(folders, tmp_path, monkeypatch):
+    import builtins
+
+    folder = copied(folders["t5"], tmp_path / "once")
+    opened, real = [], builtins.open
+
+    def watched(path, *more, **named):
+        opened.append(str(path))
+        return real(path, *more, **named)
+
+    monkeypatch.setattr(builtins, "open", watched)
+    identity = pretrained("t5", str(folder)).identity
+    pretrained_again(identity, str(folder))
+    assert sum(path.endswith("model.safetensors") for path in opened) == 1
+    monkeypatch.undo()
+    shutil.copy(folders["other t5"] / "model.safetensors", folder)
+    assert sha256_of(folder) == sha256_of(folders["other t5"]) != identity.sha256
 
 
 @pytest.mark.parametrize("said", [None, [], {}, {"encoder": "t5"}, {"encoder": 1}, {"x": "y"}])

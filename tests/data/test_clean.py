@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
-from sfumato.data import clean, open_source
+from sfumato.data import clean, member_names, open_source
 from sfumato.data.check import check
 from sfumato.data.clean import write_clean
 from sfumato.errors import SfumatoError
@@ -171,6 +172,143 @@ def test_awkward_names_become_such_as_every_table_can_carry(tmp_path):
     kept = [name for name in contents(tmp_path / "clean") if name.endswith(".png")]
     assert len({name.casefold() for name in kept}) == len(names)
     assert not any(set(name) & set('\\:"?\n') for name in kept)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_classes_stay_apart_and_names_are_such_as_windows_has(tmp_path):
+    root = tmp_path / "set"
+    names = (
+        "b?/1.png",
+        "b*/2.png",
+        "aux/3.png",
+        "Cat/4.png",
+        "cat/5.png",
+        "b?/con.png",
+        "cat./6.png",
+    )
+    for number, name in enumerate(names):
+        save(photograph(number), root / name)
+    write_clean(check(root), tmp_path / "clean")
+    counts = check(tmp_path / "clean").classes
+    assert sorted(counts.values()) == [1, 1, 1, 1, 1, 2]
+    kept = [name for name in contents(tmp_path / "clean") if name.endswith(".png")]
+    assert len({name.split("/")[0].casefold() for name in kept}) == 6
+    for part in (part for name in kept for part in name.split("/")):
+        assert part == member_names.for_windows(part)
+
+
+def test_what_nobody_described_gets_no_caption(tmp_path):
+    root = tmp_path / "set"
+    save(photograph(0), root / "31mred.png")
+    save(photograph(1), root / "dull.png", "")
+    save(photograph(2), root / "b.png", "a door")
+    save(photograph(2, 60, 60), root / "smaller door.png")
+    done = write_clean(check(root), tmp_path / "clean")
+    assert rows(tmp_path / "clean") == {"b.png": "a door"} and done.uncaptioned == 2
+    assert "Still without a caption: 2" in done.text() and done.to_dict()["without caption"] == 2
+    missing = check(tmp_path / "clean").findings["caption missing"]
+    assert [one.origin for one in missing] == ["31mred.png", "dull.png"]
+
+
+def test_a_folder_without_any_captions_gets_none(tmp_path):
+    for number in range(2):
+        save(photograph(number), tmp_path / "set" / f"red door {number}.png")
+    done = write_clean(check(tmp_path / "set"), tmp_path / "clean")
+    assert done.uncaptioned == 2 and not (tmp_path / "clean" / "metadata.jsonl").exists()
+
+
+def test_a_telephones_photograph_is_turned_with_little_loss(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    detail = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    image = Image.fromarray(detail).resize((120, 80), Image.Resampling.BICUBIC)
+    options = {"save_all": True, "append_images": [photograph(1)], "quality": 98, "subsampling": 0}
+    save(image, tmp_path / "set" / "a.jpg", "a", format="MPO", exif=exif, **options)
+    with Image.open(tmp_path / "set" / "a.jpg") as stored:
+        assert stored.format == "MPO"
+        meant = np.asarray(stored.transpose(Image.Transpose.ROTATE_270)).astype(float)
+    assert write_clean(check(tmp_path / "set"), tmp_path / "clean").turned == 1
+    with Image.open(tmp_path / "clean" / "a.jpg") as copy:
+        assert copy.format == "JPEG" and abs(np.asarray(copy) - meant).mean() < 4
+
+
+@pytest.fixture
+def parted(tmp_path):
+    root = tmp_path / "set"
+    for part, first in (("train", 0), ("test", 4), ("val", 8)):
+        for number in range(first, first + 4):
+            save(photograph(number), root / part / f"{number}.png", f"thing {number}")
+    save(photograph(5), root / "train" / "leaked.png", "leaked")
+    save(photograph(9, 240, 240), root / "train" / "larger.png", "larger")
+    save(photograph(1, 60, 60), root / "train" / "smaller.png", "smaller")
+    (root / "test" / "broken.png").write_text("no")
+    (root / "val" / "8.txt").unlink()
+    return root
+
+
+def test_all_parts_are_checked_together(parted):
+    report = check(parted)
+    assert report.parts == ("train", "test", "val") and report.total == 16
+    found = {kind: [one.origin for one in some] for kind, some in report.findings.items()}
+    assert found == {
+        "unreadable": ["test/broken.png"],
+        "near duplicate": ["train/smaller.png"],
+        "leak": ["test/5.png", "train/larger.png"],
+        "caption missing": ["val/8.png"],
+        "tiny": ["train/smaller.png"],
+    }
+    assert "train, test, val" in report.text() and report.to_dict()["parts"] == list(report.parts)
+    assert check(parted, split="test").total == 5
+
+
+def test_every_part_is_copied_under_its_name(parted, tmp_path):
+    before = contents(parted)
+    done = write_clean(check(parted), tmp_path / "clean")
+    assert contents(parted) == before and done.kept == 12
+    assert left_out(tmp_path / "clean") == {
+        "train/smaller.png": "near duplicate",
+        "train/leaked.png": "leak",
+        "train/larger.png": "leak",
+        "test/broken.png": "unreadable",
+    }
+    target = tmp_path / "clean"
+    assert rows(target / "train")["1.png"] == ["thing 1", "smaller"]
+    assert rows(target / "test") == {f"{n}.png": f"thing {n}" for n in range(4, 8)}
+    assert set(rows(target / "val")) == {"9.png", "10.png", "11.png"}
+    assert "leaked" not in str(rows(target / "test"))
+    again = check(target)
+    assert again.parts == ("train", "test", "val") and set(again.findings) == {"caption missing"}
+    assert len(open_source(target, split="test")) == 4
+
+
+def test_classes_of_parts_stay_folders(tmp_path):
+    for number, name in enumerate(("train/cat", "train/dog", "test/cat", "test/dog")):
+        save(photograph(number), tmp_path / "set" / name / "a.png")
+    write_clean(check(tmp_path / "set"), tmp_path / "clean")
+    assert not list((tmp_path / "clean").rglob("metadata.jsonl"))
+    assert check(tmp_path / "clean").classes == {"cat": 2, "dog": 2}
+
+
+def test_parts_without_captions_are_said_to_be_bare(tmp_path):
+    for part in ("train", "test"):
+        save(photograph(len(part)), tmp_path / part / f"{part}.png")
+    (tmp_path / "test" / "test.txt").write_text("IMG_1")
+    found = check(tmp_path).findings
+    assert [one.origin for one in found["caption missing"]] == ["train"]
+    assert [one.origin for one in found["caption odd"]] == ["test/test.png"]
+
+
+def test_what_a_killed_run_left_is_removed_and_a_running_one_respected(messy, tmp_path):
+    report = check(messy)
+    left = tmp_path / ".clean.partial"
+    left.mkdir()
+    (left / "x").write_text("x")
+    lock = FileLock(tmp_path / ".clean.partial.lock")
+    with lock, pytest.raises(SfumatoError, match="Wait for it"):
+        write_clean(report, tmp_path / "clean")
+    assert (left / "x").exists()
+    write_clean(report, tmp_path / "clean")
+    assert not (tmp_path / "clean" / "x").exists() and not list(tmp_path.glob(".*"))
 
 
 @pytest.mark.parametrize("where", ["messy", "messy/inside", "."])

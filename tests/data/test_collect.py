@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import socket
 import sys
 import time
 
@@ -18,6 +19,7 @@ from sfumato.data import open_source
 from sfumato.data.check import check
 from sfumato.data.client import Client, Limits
 from sfumato.data.collect import caption, collect, slug
+from sfumato.data.collected import opened
 from sfumato.data.search import DuckDuckGo, Found, SearchOptions
 from sfumato.errors import SfumatoError
 
@@ -132,6 +134,79 @@ def test_whatever_ended_it_costs_one_line(server, client, tmp_path):
     summary = collect("doors", tmp_path, 5, search, client)
     assert summary.total == 5 and len(rows(tmp_path)) == 5
     assert not check(tmp_path).counts()["other"]
+
+
+def test_an_unfinished_row_of_the_user_is_set_aside(server, client, tmp_path):
+    mine = b'{"file_name": "mine.png", "text": "my careful caption"'
+    (tmp_path / "a.png").write_bytes(picture(99))
+    (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "a.png"}\n' + mine)
+    summary = collect("doors", tmp_path, 2, Search(*offer(server, 2)), client)
+    assert summary.torn is not None and summary.torn.read_bytes() == mine + b"\n"
+    assert [row["file_name"][0] for row in rows(tmp_path)] == ["a", "d", "d"]
+    assert collect("doors", tmp_path, 2, Search(), client).torn is None
+    assert not check(tmp_path).counts()["other"]
+
+
+def test_a_file_that_has_a_row_gets_no_second(server, client, tmp_path):
+    search = Search(*offer(server, 2))
+    collect("doors", tmp_path, 2, search, client)
+    plain = [{"file_name": row["file_name"], "text": "mine"} for row in rows(tmp_path)]
+    for row in plain:  # rewritten by hand, and the pictures are elsewhere for a while
+        (tmp_path / row["file_name"]).unlink()
+    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in plain))
+    (tmp_path / ".collect.jsonl").unlink()
+    assert dict(collect("doors", tmp_path, 2, search, client).counts) == {"duplicate": 2}
+    assert rows(tmp_path) == plain
+
+
+def test_two_programs_do_not_collect_into_one_folder(server, client, tmp_path):
+    search, second = Search(*offer(server, 3)), []
+
+    def meanwhile(_):
+        with pytest.raises(SfumatoError, match="Another program is collecting") as caught:
+            collect("doors", tmp_path, 3, search, client)
+        second.append(caught.value)
+
+    assert collect("doors", tmp_path, 3, search, client, watch=meanwhile).total == 3
+    assert len(second) == 3 == len(rows(tmp_path))
+    assert not list(tmp_path.glob("*.lock")) + list(tmp_path.glob(".*.lock"))
+
+
+def test_no_single_result_ends_a_collection(server, client, tmp_path):
+    good = offer(server, 4)
+    huge = b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx"
+    away = b"HTTP/1.1 302 F\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n"
+    server.routes["/huge"] = lambda handler: handler.wfile.write(huge)
+    server.routes["/away"] = lambda handler: handler.wfile.write(away)
+    hostile = [
+        *(Found(f"{server.url}/huge"), Found(f"{server.url}/away"), good[0]),
+        *(Found("http://a.example/\ud800"), Found("http://\udfff.example/"), good[1]),
+        Found(good[2].url, "http://page.example/\ud800", "Half a sign \ud83d here", "\udcff"),
+        Found(good[3].url, title="A whole sign \ud83d\ude00 here"),
+    ]
+    fast = Client(SHORT, [server.place], resolver=resolves_here)
+    summary = collect("doors \udc80", tmp_path, 4, Search(*hostile), fast)
+    assert summary.total == 4 == len(rows(tmp_path)), summary
+    assert [row["text"] for row in rows(tmp_path)][2:] == [
+        "Half a sign \N{REPLACEMENT CHARACTER} here",
+        "A whole sign \N{GRINNING FACE} here",
+    ]
+    for path in ("metadata.jsonl", ".collect.jsonl"):
+        (tmp_path / path).read_text("utf-8")
+    assert len(open_source(tmp_path)) == 4
+
+
+def test_no_address_ends_the_journal(tmp_path):
+    with opened(tmp_path) as store:
+        store.done("http://a.example/\ud800", "address")
+    with opened(tmp_path) as store:
+        assert store.tried == {"http://a.example/\ud800"}
+
+
+def resolves_here(host, port, **options):
+    if host != "127.0.0.1":
+        raise OSError("no network")
+    return socket.getaddrinfo(host, port, **options)
 
 
 def test_rows_of_others_are_kept(server, client, tmp_path):
@@ -325,8 +400,9 @@ def test_the_search_through_ddgs():
 
 def test_a_search_that_does_not_answer():
     fake = Ddgs(OSError("error resolving DNS\nmore"))
-    with pytest.raises(SfumatoError, match=r"does not answer \(error resolving DNS more\)"):
+    with pytest.raises(SfumatoError, match="does not answer. Check the network") as caught:
         list(DuckDuckGo(open_search=lambda: fake).find("w", SearchOptions()))
+    assert "DNS" not in str(caught.value) and "DNS" in str(caught.value.__cause__)
     assert len(fake.asked) == 2
 
 

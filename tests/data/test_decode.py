@@ -339,17 +339,14 @@ def test_whatever_a_decoder_throws_becomes_a_reason(monkeypatch):
         decode(encode(Image.new("L", (8, 8))), 8, 1)
 
 
-@pytest.mark.parametrize(
-    ("where", "words"),
-    [("_eight_bit", "too little memory to decode its 8 x 8 pixels"), ("Image.open", "to open it")],
-)
-def test_too_little_memory_is_no_broken_picture(monkeypatch, where, words):
+@pytest.mark.parametrize("where", ["_eight_bit", "Image.open"])
+def test_too_little_memory_is_no_broken_picture(monkeypatch, where):
     def full(*_, **__):
         raise MemoryError
 
     content = encode(Image.new("L", (8, 8)))
     monkeypatch.setattr(f"sfumato.data.decode.{where}", full)
-    with pytest.raises(UnreadablePicture, match=words):
+    with pytest.raises(UnreadablePicture, match="too little memory"):
         decode(content, 8, 1)
 
 

@@ -30,8 +30,10 @@ from misbehaving_server import (
 )
 
 from sfumato import __version__
+from sfumato.data import alone as alone_module
 from sfumato.data import client as client_module
 from sfumato.data.addresses import is_public, parse
+from sfumato.data.alone import alone
 from sfumato.data.client import Client, DownloadError, Limits
 from sfumato.data.download import Digest, download, hash_of
 from sfumato.errors import SfumatoError
@@ -68,7 +70,8 @@ def failure(work, *arguments):
     [
         "127.0.0.1", "127.9.9.9", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1",
         "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1",
-        "255.255.255.255", "192.0.2.1", "198.18.0.1", "::1", "::", "fe80::1", "fe80::1%eth0",
+        "255.255.255.255", "192.0.2.1", "192.88.99.1", "192.0.0.8", "::ffff:192.0.0.8",
+        "198.18.0.1", "::1", "::", "fe80::1", "fe80::1%eth0",
         "fc00::1", "fd12::1", "ff02::1", "fec0::1", "2001:db8::1", "::ffff:127.0.0.1",
         "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "nonsense",
     ],
@@ -100,7 +103,8 @@ def test_an_address_inside_an_address_counts(ip, sixth):
     "url",
     ["file:///etc/passwd", "ftp://example.org/a", "javascript:1", "", "http://", "//example.org/a",
      "http://user:secret@example.org/", "http://exa\nmple.org/", "http://[::1", "http://a:99999/",
-     "http://a..b/"],
+     "http://a..b/", "http://a.example/\ud800", "http://a.example/?\udfff", "http://\ud800.example/",
+     "http://[fe80::1%\ud800]/"],
 )  # fmt: skip
 def test_what_is_no_address_of_the_web(url):
     error = failure(parse, url)
@@ -146,6 +150,22 @@ def test_a_redirect_may_not_lead_inside(server, client, code):
         assert not inner.asked
     finally:
         inner.close()
+
+
+@pytest.mark.parametrize("onward", ["http://[", "http://[::1]x/", "http://a\u2100b/"])
+def test_a_redirect_that_is_no_address(server, client, onward):
+    line = f"HTTP/1.1 302 F\r\nLocation: {onward}\r\nContent-Length: 0\r\n\r\n"
+    server.routes["/a"] = lambda handler: handler.wfile.write(line.encode())
+    assert failure(client.read, f"{server.url}/a", 100).kind == "address"
+
+
+def test_a_length_of_thousands_of_digits(server, client, tmp_path):
+    server.routes["/a"] = lambda handler: handler.wfile.write(
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx"
+    )
+    assert client.read(f"{server.url}/a", 100) == b"x"  # as where no length is stated
+    download(f"{server.url}/a", tmp_path / "f", client, 100)
+    assert (tmp_path / "f").read_bytes() == b"x"
 
 
 def test_an_honest_redirect_is_followed(server, client):
@@ -481,15 +501,78 @@ def test_a_full_disk_is_noticed_before(server, client, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) in ([], ["f.partial.json"])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
-def test_two_programs_do_not_write_into_one_file(server, client, tmp_path):
-    import fcntl
+@pytest.mark.parametrize("first", [b"", b"begun"])
+def test_two_programs_do_not_write_into_one_file(server, client, tmp_path, first):
+    asked, go_on, ended = threading.Event(), threading.Event(), []
 
-    server.routes["/a"] = fine(CONTENT)
-    with open(tmp_path / "f.partial", "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    def slow(handler):
+        head(handler, Content_Length=10)
+        handler.wfile.write(first)
+        handler.wfile.flush()
+        asked.set()
+        go_on.wait(5)
+        handler.wfile.write(b"0123456789"[len(first) :])
+
+    server.routes["/a"] = slow
+    patient = Client(Limits(tries=1), trusted=[server.place])
+
+    def one():
+        try:
+            ended.append(download(f"{server.url}/a", tmp_path / "f", patient, 100))
+        except SfumatoError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=one)
+    thread.start()
+    assert asked.wait(5)
+    for _ in range(2):
         with pytest.raises(SfumatoError, match="Another program"):
-            download(f"{server.url}/a", tmp_path / "f", client, 10**6)
+            download(f"{server.url}/a", tmp_path / "f", client, 100)
+    go_on.set()
+    thread.join(10)
+    # the first is none the worse for it
+    assert ended == [tmp_path / "f"] and os.listdir(tmp_path) == ["f"]
+    assert (tmp_path / "f").read_bytes() == (first + b"0123456789"[len(first) :])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+@pytest.mark.parametrize("name", ["f.partial", "f.partial.json", ".f.lock"])
+@pytest.mark.parametrize("hard", [False, True])
+def test_nothing_is_written_through_a_prepared_link(server, client, tmp_path, name, hard):
+    server.routes["/a"] = fine(CONTENT)
+    victim, folder = tmp_path / "victim", tmp_path / "shared"
+    victim.write_text("precious")
+    folder.mkdir()
+    if hard:
+        os.link(victim, folder / name)
+    else:
+        (folder / name).symlink_to(victim)
+    with pytest.raises(SfumatoError, match=r"link.*Remove it"):
+        download(f"{server.url}/a", folder / "f", client, 10**6)
+    assert victim.read_text() == "precious"
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="the system knows no such opening")
+def test_a_link_that_comes_at_the_last_moment_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "f").symlink_to(tmp_path / "victim")
+    monkeypatch.setattr(alone_module, "demand_plain", lambda _: None)
+    for mode in ("wb", "ab", "r+b"):
+        with pytest.raises(OSError):
+            alone_module.open_plain(tmp_path / "f", mode)
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_a_lock_is_for_one_and_vanishes(tmp_path):
+    lock = tmp_path / ".lock"
+    with alone(lock, "Taken."):
+        for _ in range(2):
+            with pytest.raises(SfumatoError, match="Taken"), alone(lock, "Taken."):
+                pass
+            assert lock.exists()
+    assert not lock.exists()
+    with alone(lock, "Taken."):
+        pass
 
 
 def test_a_folder_that_is_not_there(server, client, tmp_path):

@@ -120,8 +120,51 @@ def test_nothing_to_compare(count):
 
 
 def test_many_equal_hashes_take_no_quadratic_time():
-    # the worst case: all in one bucket, where all pairs would be 50 million
+    # the worst case: all in one bucket, where each would meet 10,000
     count = 10_000
-    bits = np.zeros((count, 144), dtype=bool)
-    pairs = next(duplicates._candidates(bits))
-    assert count <= len(pairs) <= duplicates._COMPARISONS // 12
+    bands = duplicates._Bands(np.zeros((count, 144), dtype=bool))
+    met = len(bands.near(count // 2, np.ones(count, dtype=bool)))
+    assert duplicates._SHORTEST < met <= 2 * duplicates._COMPARISONS // (12 * count) + 12 * 2
+
+
+def groups_of(pairs: list[tuple[int, int]], order: list[int]) -> list[list[int]]:
+    """Groups from all pairs, by the definition."""
+    free, groups = set(order), []
+    for first in order:
+        if first in free:
+            free.discard(first)
+            members = [k for k in sorted(free) if (min(first, k), max(first, k)) in set(pairs)]
+            free.difference_update(members)
+            groups += [[first, *members]] if members else []
+    return groups
+
+
+def test_the_groups_are_those_of_all_pairs():
+    rng = np.random.default_rng(1)
+    bits = np.repeat(rng.random((12, 144)) < 0.5, 7, axis=0)
+    for row in bits:
+        row[rng.choice(144, rng.integers(0, DISTANCE), replace=False)] ^= True
+    copies = rng.integers(120, 135, (len(bits), 1, 16, 16)).astype(np.uint8)
+    copies[:, :, ::2] += 60
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(bits)).tolist()
+        truth = groups_of(slow_pairs(bits, copies), order)
+        assert len(truth) > 12
+        assert similar_groups(bits, copies, order) == truth
+
+
+def test_frames_of_one_scene_are_compared_once_each(monkeypatch):
+    compared, real = [], duplicates._confirmed
+
+    def counted(copies, one, other):
+        compared.append(len(one))
+        return real(copies, one, other)
+
+    monkeypatch.setattr(duplicates, "_confirmed", counted)
+    rng = np.random.default_rng(0)
+    bits = np.repeat(rng.random((1, 144)) < 0.5, 600, axis=0)
+    copies = rng.integers(120, 124, (600, 3, 16, 16)).astype(np.uint8)
+    told = []
+    found = similar_groups(bits, copies, progress=lambda *step: told.append(step))
+    assert found == [list(range(600))] and sum(compared) == 599
+    assert told == [("comparing", 0, 600), ("comparing", 500, 600)]

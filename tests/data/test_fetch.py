@@ -11,6 +11,7 @@ import re
 import tarfile
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,13 +177,70 @@ def test_where_nothing_comes_a_file_may_be_brought_by_hand(server, client, tmp_p
     server.routes.clear()
     with pytest.raises(SfumatoError) as caught:
         fetch(wanted, tmp_path / "cifar", client)
-    assert wanted.page in str(caught.value)
+    assert f"({wanted.files[0].urls[0]})" in str(caught.value)
     aside = re.search(r"put it into (\S+),", str(caught.value))[1]
+    assert not os.path.basename(aside).startswith(".")  # a person has to find it
     (name,) = contents
     with open(os.path.join(aside, name), "wb") as file:
         file.write(contents[name])
     fetch(wanted, tmp_path / "cifar", client)
     assert not os.path.exists(aside)
+
+
+def test_all_that_failed_and_all_addresses_are_named(client, tmp_path):
+    known = entry("mnist")
+
+    def resolver(*_, **__):
+        raise OSError("no network")
+
+    with pytest.raises(SfumatoError) as caught:
+        fetch(known, tmp_path / "mnist", Client(SHORT, resolver=resolver))
+    said = str(caught.value)
+    for url in known.files[0].urls:
+        assert url in said and f"address of {url.split('/')[2]} cannot be found" in said
+    assert all(remote.name in said for remote in known.files) and known.page not in said
+
+
+def test_two_programs_do_not_fetch_into_one_folder(server, client, tmp_path):
+    wanted = offered(server, entry("cifar10"), cifar_archive())
+    folder, second = tmp_path / "cifar", []
+
+    def meanwhile(name, done, total):
+        if total is None and not second:  # the first is unpacking
+            try:
+                second.append(fetch(wanted, folder, client))
+            except SfumatoError as error:
+                second.append(str(error))
+
+    first = fetch(wanted, folder, client, watch=meanwhile)
+    assert "Another program is fetching cifar10" in second[0]
+    assert not first.already and installed(wanted, folder) and os.listdir(tmp_path) == ["cifar"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_folder_that_somebody_prepared_is_not_used(server, client, tmp_path, monkeypatch):
+    wanted = offered(server, entry("mnist"), idx_files())
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "mnist.download").symlink_to(tmp_path / "theirs")
+    with pytest.raises(SfumatoError, match="another user"):
+        fetch(wanted, tmp_path / "mnist", client)
+    assert os.listdir(tmp_path / "theirs") == []
+    (tmp_path / "mnist.download").unlink()
+    (tmp_path / "mnist.download").mkdir()
+    with monkeypatch.context() as patch:
+        owner = tmp_path.stat().st_uid
+        lstat = Path.lstat
+
+        def foreign(path):
+            state = list(lstat(path))
+            state[4] = owner + 1
+            return os.stat_result(state)
+
+        patch.setattr(Path, "lstat", foreign)
+        with pytest.raises(SfumatoError, match="another user"):
+            fetch(wanted, tmp_path / "mnist", client)
+    assert not server.asked
+    fetch(wanted, tmp_path / "mnist", client)
 
 
 def test_a_mirror_of_ones_own(server, client, tmp_path):

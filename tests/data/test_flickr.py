@@ -92,6 +92,28 @@ def test_what_csv_writes_is_read(tmp_path_factory, texts):
     assert read_captions(table, [])["a.jpg"] == wanted
 
 
+def test_commas_and_quotes_that_nobody_closed(tmp_path):
+    rows = (
+        "1.jpg,A man, a dog and a cat",
+        '2.jpg,"one, two',
+        "3.jpg,third",
+        '"4.jpg" , "a ""quoted"", one"',
+        '5.jpg,a "quoted" one, there',
+        "6.jpg",
+    )
+    (tmp_path / "captions.txt").write_text("\r\n".join(("image,caption", *rows)))
+    remarks = []
+    found = read_captions(tmp_path / "captions.txt", remarks)
+    assert {name: said for name, (said,) in found.items()} == {
+        "1.jpg": "A man, a dog and a cat",
+        "2.jpg": "one, two",
+        "3.jpg": "third",
+        "4.jpg": 'a "quoted", one',
+        "5.jpg": 'a "quoted" one, there',
+    }
+    assert [problem.reason for problem in remarks] == ["row 7 has no picture or no caption"]
+
+
 def test_rows_that_lie_are_left_out_and_named(tmp_path):
     root, secret = tmp_path / "set", tmp_path / "secret.jpg"
     pictures(root / "Images")
@@ -115,7 +137,7 @@ def test_tables_that_are_none_are_refused(tmp_path):
     pictures(tmp_path / "Images")
     (tmp_path / "captions.txt").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(SfumatoError, match="not with image,caption"):
-        open_source(tmp_path)
+        flickr.flickr30k(root=tmp_path)
     (tmp_path / "captions.txt").write_text("image,caption\nnobody.jpg,a\n")
     with pytest.raises(SfumatoError, match="no picture of the train part"):
         open_source(tmp_path)

@@ -222,6 +222,15 @@ def test_metadata_here_and_in_subfolders(tmp_path):
     assert source.report().problems == ()
 
 
+def test_a_caption_told_by_two_tables_is_one(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text("file_name,text\na.png,a door\na.png,a door\n")
+    row = {"file_name": "a.png", "text": ["a door", "red"]}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
+    # within one table it is meant: drawn twice as often
+    assert FolderSource(tmp_path)[0].captions == ("a door", "a door", "red")
+
+
 def test_an_empty_cell_and_an_old_encoding_in_a_table(tmp_path):
     for name in ("red_sun.png", "b.png"):
         picture(tmp_path / name)
@@ -330,6 +339,9 @@ def test_train_and_test_parts(tmp_path):
     assert len(open_source(tmp_path)) == 3
     test = open_source(tmp_path, split="test")
     assert len(test) == 2 and test.classes == ("a", "b")
+    picture(tmp_path / "train" / "B" / "9.png")
+    assert open_source(tmp_path).classes == ("B", "a", "b")
+    assert open_source(tmp_path, split="test").classes == ("B", "a", "b")
     assert test.name == tmp_path.name
     with pytest.raises(SfumatoError, match="no test part"):
         open_source(tmp_path / "train", split="test")

@@ -29,7 +29,7 @@ def test_addresses():
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A folder "owner/name" is loaded as a data set of the Hub would be."""
+    """A folder "stands/owner/name" is loaded as a data set of the Hub would be."""
     datasets = pytest.importorskip("datasets")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("SFUMATO_DATA", str(tmp_path / "data"))
@@ -37,6 +37,11 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
     datasets.disable_progress_bars()
+    for name in ("load_dataset", "load_dataset_builder", "get_dataset_split_names"):
+        real = getattr(datasets, name)
+        monkeypatch.setattr(
+            datasets, name, lambda at, *a, real=real, **k: real(f"stands/{at}", *a, **k)
+        )
 
     def make(columns, part="train", **kinds):
         features = datasets.Features(
@@ -47,7 +52,7 @@ def hub(tmp_path, monkeypatch):
             }
         )
         table = datasets.Dataset.from_dict(columns, features=features)
-        folder = tmp_path / "owner/name/data"
+        folder = tmp_path / "stands/owner/name/data"
         folder.mkdir(parents=True, exist_ok=True)
         table.to_parquet(folder / f"{part}-00000-of-00001.parquet")
 
@@ -91,6 +96,9 @@ def test_class_names(hub):
     assert whole.classes == ("ant", "bee", "cat") and whole[0].label == "cat"
     streamed = open_source("hf:owner/name?streaming", size=8)
     assert [streamed[i].label for i in range(3)] == ["cat", "ant", "cat"]
+    assert streamed.classes == whole.classes  # the bee as well, which nobody showed
+    again = open_source("hf:owner/name?streaming", size=8)
+    assert again.classes == whole.classes
 
 
 def test_a_stream_goes_on_where_it_broke_off(hub, monkeypatch):
@@ -114,6 +122,57 @@ def test_a_stream_goes_on_where_it_broke_off(hub, monkeypatch):
     assert values(open_source("hf:owner/name?streaming", size=8)) == list(range(10))
 
 
+def said(source):
+    return [source[i].captions[0] for i in range(len(source))]
+
+
+def test_a_stream_never_goes_on_in_another_data_set(hub):
+    hub({"image": pictures(8), "text": [f"old {n}" for n in range(8)]})
+    assert said(open_source("hf:owner/name?limit=3", size=8)) == ["old 0", "old 1", "old 2"]
+    assert len(open_source("hf:owner/name?limit=5", size=8)) == 5  # the same files still
+    hub({"image": pictures(8), "text": [f"new {n}" for n in range(8)]})
+    with pytest.raises(SfumatoError, match="has changed since .*@REVISION"):
+        open_source("hf:owner/name?limit=6", size=8)
+    assert said(open_source("hf:owner/name?limit=2", size=8)) == ["old 0", "old 1"]
+
+
+def test_a_stream_goes_on_with_the_commit_it_was_begun_with(hub, monkeypatch):
+    from sfumato.data import hub as module
+
+    hub({"image": pictures(8), "text": ["x"] * 8})
+    asked, newest = [], "a" * 40
+    monkeypatch.setattr(module, "_commit", lambda datasets, address: newest)
+    load = hub.datasets.load_dataset
+
+    def loading(*given, revision=None, **more):
+        asked.append(revision)
+        return load(*given, **more)
+
+    monkeypatch.setattr(hub.datasets, "load_dataset", loading)
+    open_source("hf:owner/name?limit=3", size=8)
+    newest = "b" * 40
+    open_source("hf:owner/name?limit=5", size=8)
+    assert asked == ["a" * 40] * 2
+
+
+def test_a_folder_of_that_name_is_not_the_hubs(tmp_path, monkeypatch):
+    (tmp_path / "owner/name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SfumatoError, match="Write ./owner/name for the folder"):
+        open_source("hf:owner/name")
+
+
+def test_what_does_not_fit_is_not_decoded_at_the_start(hub, monkeypatch):
+    hub({"image": pictures(8), "text": ["x"] * 8})
+    monkeypatch.setattr("sfumato.data.shards.CACHE_LIMIT", 100)
+    monkeypatch.setattr("sfumato.data.folder.CACHE_LIMIT", 100)
+    decoded = []
+    decode = HubSource._decode
+    monkeypatch.setattr(HubSource, "_decode", lambda s, i: (decoded.append(i), decode(s, i))[1])
+    source = open_source("hf:owner/name", size=8)
+    assert not decoded and values(source) == list(range(8))
+
+
 def test_what_only_names_a_file_is_not_followed(hub, tmp_path):
     Image.new("RGB", (8, 8), "white").save(tmp_path / "secret.png")
     hub.datasets  # noqa: B018 - the fixture's folders
@@ -121,7 +180,7 @@ def test_what_only_names_a_file_is_not_followed(hub, tmp_path):
     import pyarrow.parquet as pq
 
     rows = [*pictures(2), {"bytes": None, "path": str(tmp_path / "secret.png")}]
-    folder = tmp_path / "owner/name/data"
+    folder = tmp_path / "stands/owner/name/data"
     folder.mkdir(parents=True)
     pq.write_table(pa.table({"image": rows, "text": list("abc")}), folder / "train.parquet")
     for address in ("hf:owner/name", "hf:owner/name?streaming"):

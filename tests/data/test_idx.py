@@ -135,6 +135,27 @@ def test_where_fashion_mnist_is_looked_for(tmp_path, small, monkeypatch):
     assert [source[i].captions[0] for i in range(3)] == ["T-shirt/top", "Trouser", "Pullover"]
 
 
+def test_torchvision_puts_both_into_one_folder(tmp_path, small, monkeypatch):
+    pictures, labels = small
+    monkeypatch.setattr(idx, "DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    root = tmp_path / "own"
+    digits = write(root / "MNIST/raw", pictures, labels)
+    monkeypatch.setenv("SFUMATO_DATA", str(root))
+    assert find_fashion_mnist() is None  # digits are no clothes
+    clothes = write(root / "FashionMNIST/raw", 255 - pictures, labels)
+    assert find_fashion_mnist() == clothes
+    assert (open_source("fashion-mnist")[0].image[0] == 255 - pictures[0]).all()
+    with pytest.raises(SfumatoError) as refusal:
+        open_source(root)
+    assert str(digits) in str(refusal.value) and str(clothes) in str(refusal.value)
+    assert (open_source(root / "MNIST")[0].image[0] == pictures[0]).all()
+    root.rename(tmp_path / "data")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "data").rename(root / "mnist")
+    assert (open_source("mnist")[0].image[0] == pictures[0]).all()
+
+
 @pytest.mark.skipif(not DEBIAN_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
 def test_the_real_fashion_mnist(monkeypatch):
     monkeypatch.delenv("SFUMATO_DATA", raising=False)

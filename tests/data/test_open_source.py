@@ -42,6 +42,23 @@ def test_a_folder_may_be_called_like_a_known_set(tmp_path, monkeypatch):
     assert len(open_source("emoji")) > 1000
 
 
+@pytest.mark.parametrize("stray", ["a.tar", "cats/a.tar", "a.parquet"])
+def test_a_stray_archive_beside_pictures_changes_nothing(tmp_path, stray):
+    for name in ("cats/1.png", "dogs/2.png"):
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / stray).write_bytes(b"whatever")
+    assert open_source(tmp_path, size=8).classes == ("cats", "dogs")
+
+
+def test_captions_of_ones_own_are_not_those_of_flickr(tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images/a.png")
+    (tmp_path / "images/a.txt").write_text("a cat")
+    (tmp_path / "captions.txt").write_text("a.png\ta cat\n")
+    assert open_source(tmp_path, size=8)[0].captions == ("a cat",)
+
+
 def test_all_sources_keep_the_protocol(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     for data in ("emoji", tmp_path):

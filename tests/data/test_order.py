@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.data.order import indices
+from sfumato.data.emoji import EmojiSource
+from sfumato.data.order import indices, visits_of
 
 seeds = st.integers(-(2**40), 2**40)
 lengths = st.integers(1, 23)
@@ -58,3 +59,27 @@ def test_every_example_comes_first_equally_often():
 def test_senseless_requests_are_refused(wrong):
     with pytest.raises(ValueError, match="no order"):
         indices(*wrong)
+
+
+class Often:
+    """Four examples, of which the third wants to be seen three times."""
+
+    def __len__(self):
+        return 4
+
+    def visits(self, index):
+        return 3 if index == 2 else 1
+
+
+def test_a_source_may_ask_for_more_visits_and_most_do_not():
+    assert Counter(visits_of(Often())) == {0: 1, 1: 1, 2: 3, 3: 1}
+    assert visits_of([0, 1]) == ()
+
+
+def test_emoji_whose_name_tells_a_colour_come_four_times():
+    source = EmojiSource()
+    often = Counter(visits_of(source))
+    by_name = {source.metadata(i)["name_en"]: often[i] for i in range(len(source))}
+    assert by_name["red heart"] == by_name["blue book"] == 4
+    assert by_name["cactus"] == 1
+    assert set(often.values()) == {1, 4} and len(often) == len(source)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -86,6 +88,81 @@ def test_classes(tmp_path, named):
     assert source.classes == (tuple(names) if named else ("0", "1", "2"))
     assert source[0].label == ("bee" if named else "2")
     assert source[0].captions == (source[0].label,)
+
+
+@pytest.mark.parametrize("how", ["", "?limit=12"])
+def test_classes_have_one_order_however_they_are_read(tmp_path, how):
+    numbers = write(tmp_path / "n.parquet", {"img": cells(12), "label": list(range(12))})
+    assert open_source(f"{numbers}{how}", size=8).classes == tuple(map(str, range(12)))
+    names = ["zebra", "ant", "bee"]
+    named = write(tmp_path / "a.parquet", {"img": cells(12), "label": [0, 1] * 6}, names)
+    assert open_source(f"{named}{how}", size=8).classes == tuple(names)
+
+
+@pytest.mark.parametrize("limit", [2 << 30, 1000])
+def test_a_test_part_has_the_classes_of_the_train_part(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr("sfumato.data.parquet.CACHE_LIMIT", limit)
+    write(tmp_path / "train-0.parquet", {"img": cells(6), "label": list("dbaacc")})
+    write(tmp_path / "test-0.parquet", {"img": cells(6), "label": list("bbbdd0")})
+    assert open_source(tmp_path, size=8).classes == ("a", "b", "c", "d")
+    assert open_source(tmp_path, size=8, split="test").classes == ("a", "b", "c", "d", "0")
+
+
+def test_a_file_that_is_named_is_its_own_part(tmp_path):
+    path = write(tmp_path / "test-0.parquet", {"image": cells(3), "text": ["x"] * 3})
+    assert len(open_source(path, size=8)) == len(open_source(path, size=8, split="test")) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_a_large_value_that_is_repeated_is_not_unpacked_at_once(tmp_path, monkeypatch):
+    huge = encoded(7) + bytes(4 << 20)
+    path = tmp_path / "a.parquet"
+    rows = [{"bytes": huge, "path": ""}] * 120  # half a gigabyte, in four megabytes
+    table = pa.table({"image": rows, "text": ["x"] * 120})
+    pq.write_table(table, path, dictionary_pagesize_limit=1 << 30)
+    del table, rows
+    assert path.stat().st_size < 5 << 20
+    opener = (
+        "import re, sys; from sfumato.data import open_source;"
+        "assert len(open_source(sys.argv[1], size=8)) == int(sys.argv[2]);"
+        "print(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1])"
+    )
+    for address, count in ((path, 120), (f"{path}?limit=64", 64)):
+        words = [sys.executable, "-c", opener, str(address), str(count)]
+        told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        assert int(told) < 450 << 10  # kilobytes, 100 MB of which are the libraries
+
+
+def test_cells_above_the_limit_are_refused_one_by_one(tmp_path, monkeypatch):
+    rows = cells(9)
+    rows[4] = {"bytes": encoded(4) + bytes(5000), "path": ""}
+    path = write(tmp_path / "a.parquet", {"image": rows, "text": ["x"] * 9})
+    monkeypatch.setattr("sfumato.data.parquet_rows.LARGEST_PICTURE", 2000)
+    for address in (path, f"{path}?limit=9"):
+        source = open_source(address, size=8)
+        assert first_values(source) == [0, 1, 2, 3, 5, 5, 6, 7, 8]
+        assert "too large: more than the limit of 2000" in source.report().text()
+
+
+def test_pictures_with_alpha_count_with_four_channels(tmp_path, monkeypatch):
+    rows = []
+    for number in range(8):
+        out = io.BytesIO()
+        Image.new("RGBA", (8, 8), (number, 0, 0, 9)).save(out, "PNG")
+        rows.append({"bytes": out.getvalue(), "path": ""})
+    path = write(tmp_path / "a.parquet", {"image": rows, "text": ["x"] * 8})
+    for name in ("parquet", "folder", "shards"):
+        monkeypatch.setattr(f"sfumato.data.{name}.CACHE_LIMIT", 8 * 3 * 8 * 8)
+    source = open_source(path, size=8)  # parquet alone, uncached, would be read from its start
+    assert type(source).__name__ == "ShardSource" and source.channels == 4
+
+
+def test_rows_are_found_in_any_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("sfumato.data.parquet_rows._ROWS", 2)
+    path = write(tmp_path / "a.parquet", {"image": cells(100), "text": ["x"] * 100}, group=70)
+    source = open_source(path, size=8)
+    for index in (99, 0, 40, 39, 69, 3, 70, 16, 15, 99):
+        assert source._stored(index) == encoded(index)
 
 
 def test_parts_by_file_name(tmp_path):

@@ -6,6 +6,7 @@ import io
 import json
 import struct
 import tarfile
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -105,6 +106,47 @@ def test_class_numbers_alone_make_a_set_of_classes(tmp_path):
     source = open_source(write(tmp_path / "a.tar", members), size=8)
     assert source.classes == ("0", "2", "10")
     assert [source[i].label for i in range(4)] == ["10", "2", "2", "0"]
+
+
+def test_a_test_part_has_the_classes_of_the_train_part(tmp_path):
+    for part, labels in (("train", ("emu", "cat", "dog")), ("test", ("emu", "dog"))):
+        members = []
+        for number, label in enumerate(labels):
+            members += [(f"{number}.png", encoded()), (f"{number}.cls", label.encode())]
+        write(tmp_path / f"set/{part}-0.tar", members)
+    for split in ("train", "test"):
+        assert open_source(tmp_path / "set", 8, split=split).classes == ("cat", "dog", "emu")
+
+
+def test_a_file_that_is_named_is_its_own_part(tmp_path):
+    path = write(tmp_path / "test-000.tar", plain(3))
+    assert len(open_source(path, size=8)) == len(open_source(path, size=8, split="test")) == 3
+    with pytest.raises(SfumatoError, match="no test part"):
+        open_source(write(tmp_path / "train-000.tar", plain(3)), split="test")
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_takes_no_more_memory_than_a_header(tmp_path, kind):
+    member = tarfile.TarInfo("x")
+    member.type, member.size = kind, 300_000_000
+    path = write(tmp_path / "a.tar", plain(2))
+    with path.open("r+b") as file:
+        file.seek(2 * 2048)  # where the two samples end
+        file.write(member.tobuf(tarfile.USTAR_FORMAT))
+        file.truncate(300_010_240)  # sparse: a few kilobytes on the disk
+    tracemalloc.start()
+    index = build_index(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000
+    assert len(index.samples) == 2 and "a header claims 3000" in index.remarks[-1][1]
+
+
+def test_many_samples_take_little_memory(tmp_path):
+    count = 3000
+    members = [(f"{number:06d}.png", b"bad") for number in range(count)]
+    source = open_source(write(tmp_path / "a.tar", [*members, *plain(1)]), 8, broken_share=1)
+    assert sum(place.itemsize * len(place) for place in source._places) == 24 * (count + 1)
 
 
 def test_folders_patterns_and_braces_mean_the_same(tmp_path):

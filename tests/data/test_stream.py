@@ -63,13 +63,13 @@ def test_all_samples_in_order_and_only_once():
 
 
 @pytest.mark.parametrize("breaks", [0, 3, 10, 14, 20])
-def test_what_broke_off_goes_on_after_the_last_whole_tar(breaks):
+def test_what_came_before_a_break_is_kept(breaks):
     folder = store_folder("s", {})
     with pytest.raises(SfumatoError, match="broke off"):
         materialise("s", {}, Stream(25, breaks))
     again = Stream(25)
     assert materialise("s", {}, again) == folder
-    assert again.begun == [breaks // 10 * 10] and again.read == list(range(again.begun[0], 25))
+    assert again.begun == [breaks] and again.read == list(range(breaks, 25))
     assert numbers(folder) == 25
     assert not list(folder.glob("*.partial"))
 
@@ -129,6 +129,37 @@ def test_a_damaged_store_begins_anew_and_an_empty_one_is_told(tmp_path):
         assert numbers(folder) == 25
     with pytest.raises(SfumatoError, match="no samples"):
         stored(materialise("none", {}, Stream(0)), "none", 8, 3)
+
+
+def test_an_empty_stream_is_asked_again():
+    with pytest.raises(SfumatoError, match="no samples"):
+        stored(materialise("s", {}, Stream(0)), "s", 8, 3)
+    folder = store_folder("s", {})
+    state = json.loads((folder / "store.json").read_text())
+    assert state["complete"] is False
+    # as it was written before
+    (folder / "store.json").write_text(json.dumps({**state, "complete": True}))
+    assert numbers(materialise("s", {}, Stream(4))) == 4
+
+
+def test_notes_are_kept_and_handed_back():
+    def samples(start):
+        assert notes == ({} if not start else {"remarks": [["3", "is odd"]], "classes": ["odd"]})
+        notes["classes"] = ["odd"]
+        stream.note(notes, str(start + 3), "is odd")
+        return Stream(20)(start)
+
+    notes = {}
+    materialise("s", {}, samples, limit=5, notes=notes)
+    notes = {}
+    folder = materialise("s", {}, samples, limit=9, notes=notes)
+    told = stored(folder, "s", 8, 3).report().text()
+    assert "3: is odd" in told and "8: is odd" in told
+    for damage in ("x", [["a"]], 7):
+        state = json.loads((folder / "store.json").read_text())
+        state["notes"] = {"remarks": damage}
+        (folder / "store.json").write_text(json.dumps(state))
+        assert numbers(folder) == 9
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

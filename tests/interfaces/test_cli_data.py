@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 from PIL import Image
 
@@ -17,6 +18,9 @@ def test_the_list_names_what_the_library_knows(sfumato):
     assert "Apache-2.0" in result.stdout
     said = json.loads(sfumato("data", "list", "--json").stdout)["data"]
     assert [one["name"] for one in said][: len(NAMES)] == list(NAMES)
+    for one in said:  # a command is no place
+        line = f"where: {one['found']}" if one["found"] else f"how: {one['get']}"
+        assert f"  {line}\n" in result.stdout
 
 
 def test_the_check_names_every_problem(sfumato, tmp_path):
@@ -80,7 +84,7 @@ def test_what_is_not_there_is_said(sfumato):
 
 
 def messy(folder):
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number in range(3):
         Image.effect_noise((64, 64), 80 + number).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text(f"noise {number}", "utf-8")
@@ -100,6 +104,49 @@ def test_the_check_writes_a_page_and_a_clean_copy(sfumato, tmp_path):
     assert len(list((tmp_path / "clean").glob("*.png"))) == 3
     said = json.loads(sfumato("data", "check", "clean", "--json").stdout)
     assert said["serious"] == 0
+
+
+def test_the_place_of_the_page_is_looked_at_first(sfumato, tmp_path):
+    folder = messy(tmp_path / "set")
+    (tmp_path / "afile").write_text("mine")
+    for name in ("check.html", "check.json"):
+        (tmp_path / name[-4:]).mkdir()
+        (tmp_path / name[-4:] / name).write_text('{"mine": 1}')
+    for output, said in (
+        ("afile", "afile is a file"),
+        ("afile/deep", "afile is a file"),
+        ("html", "check.html is there already"),
+        ("json", "check.json is there already"),
+    ):
+        result = sfumato("data", "check", folder, "-o", output)
+        assert result.exit_code == 1 and said in result.stderr, result.output
+        assert "Looking" not in result.stderr and "Traceback" not in result.output
+    assert (tmp_path / "html" / "check.html").read_text() == '{"mine": 1}'
+    assert not (tmp_path / "html" / "check.json").exists()
+    for _ in range(2):  # one's own page is replaced
+        assert sfumato("data", "check", folder, "-o", "report").exit_code == 0
+
+
+def test_a_page_that_the_disk_refuses_is_one_sentence(sfumato, tmp_path, monkeypatch):
+    def refuse(path, mode):
+        return False
+
+    monkeypatch.setattr(os, "access", refuse)
+    result = sfumato("data", "check", messy(tmp_path / "set"), "-o", "report")
+    assert result.exit_code == 1 and "cannot be written to report (Permission" in result.stderr
+    assert not (tmp_path / "report").exists()
+
+
+def test_parts_and_what_is_without_a_caption_are_said(sfumato, tmp_path):
+    for part in ("train", "test"):
+        messy(tmp_path / "set" / part)
+    (tmp_path / "set" / "train" / "1.txt").unlink()
+    shutil.copy(tmp_path / "set" / "train" / "0.png", tmp_path / "set" / "test" / "0.png")
+    result = sfumato("data", "check", "set", "--write-clean", "clean")
+    assert "Parts looked at together: train, test" in result.stdout, result.output
+    assert "in another: 1" in result.stdout and "Still without a caption: 1" in result.stderr
+    assert (tmp_path / "clean" / "test" / "0.png").exists()
+    assert not (tmp_path / "clean" / "train" / "0.png").exists()
 
 
 def test_the_check_says_it_all_to_programs(sfumato, tmp_path):

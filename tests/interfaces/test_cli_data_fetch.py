@@ -17,7 +17,7 @@ from sfumato.data import catalogue
 from sfumato.data.catalogue import Remote, entry
 from sfumato.data.client import Client, Limits
 from sfumato.data.download import Digest
-from sfumato.data.search import Found
+from sfumato.data.search import DuckDuckGo, Found
 from sfumato.errors import SfumatoError
 from sfumato.interfaces.cli import data_collect
 
@@ -121,6 +121,16 @@ def test_fetching_speaks_russian(sfumato, server, mnist, monkeypatch):
     assert "Условия" in result.stderr and "загружен и проверен" in result.stdout
 
 
+def test_failures_speak_russian(sfumato, server, mnist, monkeypatch):
+    monkeypatch.setenv("SFUMATO_LANG", "ru")
+    server.routes.clear()
+    said = sfumato("data", "fetch", "mnist", "--yes", "--mirror", server.url).stderr
+    sentence = said[said.index("Не удалось получить") :]
+    assert "там ничего нет" in sentence and "Or " not in sentence and "Look" not in sentence
+    assert all(url in sentence for url in mnist.files[0].urls)
+    assert "Набора данных" in sfumato("data", "fetch", "mnits").stderr
+
+
 class Search:
     def __init__(self, found):
         self.found, self.options = found, None
@@ -172,6 +182,26 @@ def test_collecting_speaks_russian(sfumato, search, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "Сохранено: 3. Теперь в граффити их 3" in result.stdout
     assert "принадлежат их авторам" in result.stderr
+
+
+def test_collecting_without_a_network(sfumato, monkeypatch):
+    class Gone:
+        def images(self, *_, **__):
+            raise RuntimeError("error sending request: " + "http://inner.example/ " * 20)
+
+    monkeypatch.setattr(data_collect, "image_search", lambda: DuckDuckGo(open_search=Gone))
+    for language, words in (("en", "does not answer. Check"), ("ru", "не отвечает. Проверьте")):
+        monkeypatch.setenv("SFUMATO_LANG", language)
+        result = sfumato("data", "collect", "street art")
+        assert result.exit_code == 1 and words in result.stderr
+        assert "inner.example" not in result.stderr
+
+
+def test_a_torn_row_is_told_of(sfumato, search, tmp_path):
+    (tmp_path / "art").mkdir()
+    (tmp_path / "art" / "metadata.jsonl").write_text('{"file_name": "mine.png", "te')
+    result = sfumato("data", "collect", "street art", "-n", 1, "-o", "art")
+    assert result.exit_code == 0 and "metadata.jsonl.torn" in result.stderr
 
 
 def test_offline_is_one_sentence(sfumato, search, tmp_path):

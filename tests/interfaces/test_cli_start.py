@@ -57,3 +57,36 @@ def test_minutes_that_are_none_are_refused(sfumato, tmp_path, minutes):
     result = sfumato("start", "emoji", "-o", "mine", "--minutes", minutes)
     assert result.exit_code == 2 and "--minutes" in result.stderr
     assert not (tmp_path / "mine").exists()
+
+
+def test_what_is_said_when_a_run_goes_on_is_heard(pictures, sfumato, tmp_path, monkeypatch):
+    from sfumato.interfaces.cli import progress
+
+    runs = []
+
+    def stopped(run, quiet):
+        runs.append(run)
+        return {"interrupted": True}
+
+    monkeypatch.setattr(progress, "follow", stopped)
+    sfumato("start", pictures, "-o", "mine", *BRIEFLY)
+    sfumato("start", "-o", "mine", "--minutes", 3, "--device", "cpu", "--resolution", 16)
+    assert [run.recipe.training.minutes for run in runs] == [0.02, 3]
+    sfumato("start", "-o", "mine")
+    assert runs[-1].recipe.training.minutes == 3, "as it was said the last time"
+    result = sfumato("start", "-o", "mine", "--resolution", 32)
+    assert result.exit_code == 1 and "has data.resolution = 16, not 32" in result.stderr
+    result = sfumato("start", "-o", "mine", "--device", "quantum")
+    assert result.exit_code == 1 and "quantum" in result.stderr
+    assert len(runs) == 3
+
+
+def test_a_new_run_has_ten_minutes(pictures, sfumato, monkeypatch):
+    from sfumato.interfaces.cli import progress
+
+    runs = []
+    monkeypatch.setattr(
+        progress, "follow", lambda run, quiet: runs.append(run) or {"interrupted": True}
+    )
+    sfumato("start", pictures, "-o", "mine", "--resolution", 16, "--device", "cpu")
+    assert runs[0].recipe.training.minutes == 10

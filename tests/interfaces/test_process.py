@@ -120,7 +120,7 @@ def test_messages_follow_the_language(run, tmp_path):
 def test_letters_that_a_pipe_lacks_end_nothing(run):
     """A pipe on Windows carries cp1252; Russian goes through as numbers of letters."""
     russian = {"PYTHONIOENCODING": "cp1252", "SFUMATO_LANG": "ru"}
-    done = run("-m", "sfumato", "data", "list", env=russian)
+    done = run("-m", "sfumato", "data", "list", env=russian, encoding="cp1252")
     assert done.returncode == 0, done.stderr
     assert r"\u043b\u0438\u0446\u0435\u043d\u0437\u0438\u044f" in done.stdout  # licence
     done = run("-m", "sfumato", "info", "солнце", "--json", env=russian)

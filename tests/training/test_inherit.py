@@ -155,3 +155,17 @@ def test_the_run_goes_on_without_the_model(first: Path, other: Path, tmp_path: P
 def test_no_such_model(other: Path, tmp_path: Path) -> None:
     with pytest.raises(SfumatoError, match="no model in"):
         Run(other, tmp_path / "run", start={"model": str(tmp_path / "nowhere")})
+
+
+@pytest.mark.parametrize("take", [["network", "text", "autoencoder"], ["network"]])
+def test_a_network_that_is_taken_is_not_called_otherwise(
+    first: Path, other: Path, tmp_path: Path, take: list[str]
+) -> None:
+    mine = sfumato.load(first).recipe.network.size
+    start = {"model": str(first), "take": take}
+    with pytest.raises(SfumatoError, match=f"size = large, but the network of .* is {mine}"):
+        Run(other, tmp_path / "run", start=start, network={"size": "large"}, training=SHORT)
+    Run(other, tmp_path / "same", start=start, network={"size": mine}, training=SHORT)
+    lent = {"model": str(first), "take": ["autoencoder"]}
+    run = Run(other, tmp_path / "new", start=lent, network={"size": "tiny"}, training=SHORT)
+    assert run.recipe.network.size == "tiny"

@@ -44,6 +44,16 @@ def diffusion(drop: float = 0.3, seed: int = 4, **changes: Any) -> Diffusion:
     return Diffusion(prompted, PICTURES.__getitem__, captions, 7, criterion, drop, seed)
 
 
+def test_what_is_to_be_visited_often_comes_as_often_in_every_epoch() -> None:
+    objective = replace(diffusion(), visits=(0, 1, 2, 2, 2, 5))
+    for epoch in range(3):
+        shown = objective.positions(range(6 * epoch, 6 * epoch + 6))
+        assert sorted(shown) == [0, 1, 2, 2, 2, 5]
+    assert objective.positions(range(4, 9)) == [
+        objective.positions(range(i, i + 1))[0] for i in range(4, 9)
+    ]
+
+
 def reconstruction() -> Reconstruction:
     settled = resolve(recipe(latent={"use": True}), channels=3, resolution=16)
     torch.manual_seed(0)

@@ -13,8 +13,10 @@ from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.data import open_source
 from sfumato.data.example import Example, Report
 from sfumato.errors import SfumatoError
+from sfumato.networks.autoencoder import Autoencoder
+from sfumato.training import samples
 from sfumato.training.prepare import captions_of, kind_of, latents_of, pictures_of, vocabulary_of
-from sfumato.training.recipe import resolve
+from sfumato.training.recipe import recipe_of, resolve
 
 
 class Handmade:
@@ -125,3 +127,16 @@ def test_latents_are_normalised_kept_and_found_again(tmp_path: Path) -> None:
     assert torch.equal(again, found)
     assert torch.equal(fresh.mean, autoencoder.mean) and torch.equal(fresh.std, autoencoder.std)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "latents.safetensors"]
+
+
+def test_damaged_latents_are_a_sentence(tmp_path: Path) -> None:
+    kept = tmp_path / "latents.safetensors"
+    kept.write_bytes(b"{")
+    with pytest.raises(SfumatoError, match="latents.safetensors is damaged. Delete it and resume"):
+        latents_of(Autoencoder(1, 2, 8), lambda _: torch.zeros(0), 0, kept)
+
+
+def test_sheets_of_classes_do_not_read_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = recipe_of({"conditioning": {"kind": "labels"}})
+    monkeypatch.setattr(samples, "classes_of", lambda _: pytest.fail("read again"))
+    assert samples.prompts_for(asked, object(), ("a", "b")) == ["a", "b"]

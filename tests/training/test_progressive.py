@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ from typer.testing import CliRunner
 
 import sfumato
 from sfumato.architecture import build_denoiser, latent_shape
-from sfumato.diffusion import SAMPLERS, Flow, LevelSchedule, start
+from sfumato.diffusion import SAMPLERS, Flow, LevelSchedule, Pyramid, grid, sample, start
 from sfumato.errors import SfumatoError
 from sfumato.interfaces.cli.app import app
 from sfumato.model import TextToImage
 from sfumato.training.assemble import diffusion
+from sfumato.training.nesting import around as recipe_around
 from sfumato.training.objective import Captions
-from sfumato.training.recipe import load_recipe, recipe_of, resolve, save_recipe
+from sfumato.training.recipe import changed, load_recipe, recipe_of, resolve, save_recipe
 from sfumato.training.run import Run
-from sfumato.training.sections import Recipe
+from sfumato.training.sections import Recipe, Start
 
 NETWORK = {"width": 16, "depth": 1, "heads": 2}
 STILL = {"images": 8, "batch_size": 8, "learning_rate": 1e-30, "threads": 1, "precision": "fp32"}
@@ -388,3 +390,50 @@ def test_the_command_line_names_levels_and_inner_model(
     with Image.open(tmp_path / "p.png") as picture, Image.open(tmp_path / "w.png") as strip:
         assert picture.size == (32, 32)
         assert strip.height > 200  # a row for each of the two levels
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_the_default_times_give_every_level_its_spread(levels: int) -> None:
+    """An exact denoiser of N(0, 0.3^2) is linear, so one number tells the standard deviation.
+
+    Uniform times leave the highest of three levels at 0.287.
+    """
+    made = settled(32, levels=levels)
+    schedule = build_denoiser(made, torch.nn.Identity()).schedule
+
+    class Exact:
+        def __init__(self) -> None:
+            self.schedule = schedule
+
+        def calls(self, _: Any) -> int:
+            return 1
+
+        def __call__(self, x: Tensor, t: Tensor, condition: Any = None) -> Tensor:
+            alpha, sigma = self.schedule(t)
+            return alpha * 0.3**2 / (alpha**2 * 0.3**2 + sigma**2) * x
+
+    begin = start(latent_shape(made), [0], 0)
+    begin = replace(begin, x=torch.ones_like(begin.x, dtype=torch.float64))
+    times = grid(made.sampling.steps, schedule, made.sampling.grid)
+    *_, last = sample(Exact(), begin, times, SAMPLERS[made.sampling.sampler])
+    for level in Pyramid.halving(32, levels).unpack(last.x):
+        assert float(level.mean()) == pytest.approx(0.3, abs=0.006)
+
+
+def test_an_inner_model_does_not_choose_the_times_of_the_whole() -> None:
+    plain = resolve(tiny.recipe(network={"name": "unet", **NETWORK}), channels=3, resolution=16)
+    whole = recipe_around(plain, Start(inner="inner"))
+    assert resolve(whole, channels=3, resolution=32).sampling.grid == "log-snr"
+    stated = changed(plain, network={"name": "matryoshka", "levels": 2}, sampling={"steps": 7})
+    again = recipe_around(stated, Start(inner="inner")).sampling
+    assert (again.grid, again.steps) == ("uniform", 7)
+
+
+def test_words_of_an_inner_model_need_nothing_to_be_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sfumato.training import words
+
+    monkeypatch.setattr(words, "can_learn", lambda: pytest.fail("scikit-learn asked for"))
+    asked = recipe_of({"conditioning": {"kind": "text", "encoder": "tfidf"}})
+    words.ensure(changed(asked, start={"inner": "somewhere"}), tmp_path / "tokenizer.json")

@@ -216,6 +216,8 @@ def test_resolving_twice_changes_nothing(
             "training": {"batch_size": batch, "minutes": minutes},
         }
     )
+    if network == "context-unet" and (side // 8 if use is True else side) > 64:
+        return  # refused
     once = resolve(start, channels=3, resolution=side, images_per_second=rate)
     assert resolve(once, channels=3, resolution=side, images_per_second=rate) == once
     if once.training.images is not None:  # a rate measured anew does not move a planned run
@@ -429,3 +431,49 @@ def test_the_warm_up(training: dict[str, Any], warmup: int) -> None:
 def test_what_is_predicted(sections: dict[str, Any], target: str, weight: str) -> None:
     diffusion = resolved(**sections).diffusion
     assert (diffusion.target, diffusion.weight) == (target, weight)
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "field"),
+    [
+        ({"kind": "text", "model": "a/b"}, "model"),
+        ({"kind": "text", "encoder": "tfidf", "revision": "main"}, "revision"),
+        ({"kind": "labels", "encoder": "t5", "model": "a/b"}, "model"),
+        ({"kind": "text", "encoder": "t5", "features": 64}, "features"),
+        ({"kind": "labels", "template": "a {}"}, "template"),
+        ({"kind": "none", "template": "a {}"}, "template"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(conditioning: dict[str, Any], field: str) -> None:
+    with pytest.raises(SfumatoError, match=f"conditioning.{field} = .* has no meaning with"):
+        resolved(32, conditioning=conditioning)
+
+
+@pytest.mark.parametrize(
+    "conditioning",
+    [
+        {"kind": "text", "encoder": "t5", "model": "a/b", "revision": "main", "template": "a {}"},
+        {"kind": "text", "encoder": "tfidf", "features": 64},
+        {"kind": "labels", "features": 128, "tokens": 24},  # as every recipe was written
+        {"model": "a/b"},  # nobody knows the kind yet
+    ],
+)
+def test_what_has_a_use_is_kept(conditioning: dict[str, Any]) -> None:
+    found = resolved(32, conditioning=conditioning).conditioning.model_dump()
+    assert conditioning.items() <= found.items()
+
+
+def test_the_context_unet_stays_small() -> None:
+    wide = {"network": {"name": "context-unet"}}
+    assert resolved(64, **wide).network.name == "context-unet"
+    with pytest.raises(SfumatoError, match="made for sides up to 64 .* here the side is 65"):
+        resolved(65, **wide)
+    assert resolved(128, **wide, latent={"use": True}).latent.use is True
+
+
+def test_the_times_of_steps() -> None:
+    assert resolved(32).sampling.grid == "uniform"
+    assert resolved(32, network={"name": "matryoshka"}).sampling.grid == "log-snr"
+    assert resolved(32, network={"name": "matryoshka", "levels": 1}).sampling.grid == "uniform"
+    stated = {"network": {"name": "matryoshka"}, "sampling": {"grid": "uniform"}}
+    assert resolved(32, **stated).sampling.grid == "uniform"

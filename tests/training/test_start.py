@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import recipe, squares
 
 from sfumato.data import open_source
+from sfumato.data.example import Example
 from sfumato.errors import SfumatoError
 from sfumato.training import start
 from sfumato.training.processes import company
@@ -200,3 +202,24 @@ def test_words_in_the_wrong_place_are_put_right_or_named(tmp_path: Path) -> None
         recipe_for(new, None, None, False, {"minutes": 10})
     with pytest.raises(SfumatoError, match=r"sais = 'x' is no section of a recipe\.$"):
         recipe_for(new, None, None, False, {"sais": "x"})
+
+
+class Wordless(list):  # type: ignore[type-arg]
+    """Pictures of which nothing is said, or only spaces."""
+
+    name, size, channels, classes = "wordless", 8, 1, ()
+
+    def __init__(self, *captions: str) -> None:
+        blank = np.zeros((1, 8, 8), np.uint8)
+        super().__init__([Example(blank, captions, None, str(i)) for i in range(3)])
+
+
+def test_text_is_refused_where_nothing_is_said() -> None:
+    alone = company("cpu")
+    text = changed(recipe(), conditioning={"kind": "text"}, data={"resolution": 8})
+    for source in (Wordless(), Wordless("", " \n")):
+        with pytest.raises(SfumatoError, match="wordless has nothing to read.*Leave --text"):
+            settled(text, source, alone)
+    assert settled(text, Wordless("a word"), alone)[0].conditioning.kind == "text"
+    taken = changed(text, start={"model": "somewhere"})
+    assert settled(taken, Wordless(), alone)[0].conditioning.kind == "text"

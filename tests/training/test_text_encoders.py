@@ -15,20 +15,26 @@ from PIL import Image
 from tiny import COLOURS, kept, recipe, same_bits, squares
 
 import sfumato
+from sfumato.architecture import build_prompted
 from sfumato.conditioning.frozen import Frozen
 from sfumato.conditioning.huggingface import Pretrained
 from sfumato.conditioning.labels import Labels
+from sfumato.conditioning.pretrained import pretrained
 from sfumato.conditioning.text_transformer import TextTransformer
-from sfumato.conditioning.tfidf import TfIdf
+from sfumato.conditioning.tfidf import Terms, TfIdf
+from sfumato.conditioning.vocabulary import Vocabulary
 from sfumato.data.example import Example, Report
 from sfumato.errors import SfumatoError
 from sfumato.interfaces.cli.facts import facts_of
 from sfumato.storage import embedded_parts
+from sfumato.training.inherit import begin_with
 from sfumato.training.journal import Journal
 from sfumato.training.prepare import captions_of, classes_of, texts_of, vocabulary_of
-from sfumato.training.recipe import load_recipe, recipe_of
+from sfumato.training.recipe import changed, load_recipe, recipe_of, resolve
 from sfumato.training.run import Run
-from sfumato.training.sections import Conditioning
+from sfumato.training.sections import Conditioning, Start
+from sfumato.training.start import recipe_for
+from sfumato.training.unfinished import parts_at
 
 pytest.importorskip("transformers")
 pytest.importorskip("sklearn")
@@ -96,7 +102,7 @@ def test_the_saved_model_is_the_trained_one(name, runs, folders, tmp_path) -> No
     prompts = ["a red square", "a blue square", "", "zzz"]
     first, second = ([p.tobytes() for p in m.generate(prompts, seed=1)] for m in (model, again))
     assert first == second
-    assert len(set(first)) >= 3, "prompts matter"
+    assert len(set(first)) == 4, "prompts matter"
 
 
 def wake(model: sfumato.TextToImage) -> None:
@@ -187,11 +193,25 @@ def test_a_damaged_note_of_the_encoder_is_one_sentence(runs, tmp_path) -> None:
     run = shutil.copytree(runs["t5"], tmp_path / "run")
     shutil.rmtree(run / "model")
     (run / "text_encoder.json").write_text("{")
-    with pytest.raises(SfumatoError, match=r"text_encoder\.json is missing or damaged"):
+    with pytest.raises(SfumatoError, match=r"text_encoder\.json is damaged\. Delete it and resume"):
         sfumato.load(run)
     (run / "text_encoder.json").unlink()
-    with pytest.raises(SfumatoError, match="missing or damaged"):
+    with pytest.raises(SfumatoError, match="is missing. Resume the run"):
         sfumato.load(run)
+
+
+@pytest.mark.parametrize("name", ["scratch", "tfidf", "t5"])
+def test_the_cure_of_damaged_words_cures(name, runs, data, tmp_path) -> None:
+    run = shutil.copytree(runs[name], tmp_path / "run")
+    shutil.rmtree(run / "model")
+    words = {"scratch": "tokenizer.json", "tfidf": "tfidf.json", "t5": "text_encoder.json"}[name]
+    (run / words).write_text("{")
+    for act in (lambda: sfumato.load(run), lambda: list(Run(data, run, resume=True).steps())):
+        with pytest.raises(SfumatoError, match=f"{words} is damaged. Delete it and resume"):
+            act()
+    (run / words).unlink()
+    list(Run(data, run, resume=True).steps())
+    assert sfumato.load(run)
 
 
 # ---- one model after another
@@ -214,15 +234,89 @@ def test_a_new_run_begins_with_the_words_of_a_model(name, runs, data, folders, t
         torch.testing.assert_close(parameter, before[key], atol=2e-3, rtol=2e-3)
 
 
-def test_other_words_do_not_fit(runs, data, folders, tmp_path) -> None:
+def test_a_text_encoder_that_is_taken_cannot_be_named_otherwise(runs, data, tmp_path) -> None:
     start = {"model": str(runs["t5"]), "take": ["network", "text"]}
     other = tiny_encoders.t5(tmp_path / "other", seed=5)
     run = Run(
         data, tmp_path / "run", start=start, conditioning={"model": str(other)},
         training={"images": 8, "batch_size": 8, "device": "cpu"},
     )  # fmt: skip
-    with pytest.raises(SfumatoError, match="another one than|does not fit this run"):
+    with pytest.raises(SfumatoError, match="other is another one than the model was trained with"):
         list(run.steps())
+
+
+def test_weights_of_other_words_do_not_fit(runs, folders, tmp_path) -> None:
+    parts = parts_at(runs["t5"])
+    other = pretrained("t5", str(tiny_encoders.t5(tmp_path / "other", seed=5)))
+    fresh = build_prompted(parts.recipe, Vocabulary(encoder=other))
+    with pytest.raises(SfumatoError, match="The text of .* does not fit this run"):
+        begin_with(fresh, parts, Start(model=str(runs["t5"]), take=("text",)))
+
+
+def test_another_encoder_leaves_the_settings_of_the_models_own(runs, tmp_path) -> None:
+    wanted = {"kind": "text", "encoder": "tfidf", "features": 5}
+    start = {"model": str(runs["t5"]), "take": ["network"]}
+    asked_ = recipe_for(tmp_path, "x", None, False, {"start": start, "conditioning": wanted})
+    assert asked_.conditioning.model is None and asked_.conditioning.tokens is None
+    resolve(changed(asked_, data={"resolution": 16}), channels=3, resolution=16)
+
+
+# ---- what is not read
+
+
+class Wordy:
+    """Captions of one to eleven words, one of them strange."""
+
+    name, size, channels, classes = "wordy", 8, 1, ()
+    said = ["red heart", "red heart", "red " * 11, "blue " * 9 + "\n", "qqq"]
+
+    def __len__(self) -> int:
+        return len(self.said)
+
+    def __getitem__(self, index: int) -> Example:
+        return Example(np.zeros((1, 8, 8), np.uint8), (self.said[index],), None, str(index))
+
+    def report(self) -> Report:
+        return Report()
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(("length", "cut"), [(8, 2), (10, 1), (13, 0)])
+def test_captions_that_are_cut_are_counted(name, length, cut, folders, tmp_path) -> None:
+    wanted = Conditioning(**asked(name, folders))
+    words = vocabulary_of(Wordy(), wanted, tmp_path / "tokenizer.json")
+    marks = {"tfidf": 0, "scratch": 0, "t5": 1}.get(name, 2)
+    conditioner = {"tfidf": lambda: TfIdf(words.terms, 8, length),
+                   "scratch": lambda: TextTransformer(words.tokenizer, 8, 1, 1, length)}.get(
+        name, lambda: Frozen(words.encoder, 8, length + marks))()  # fmt: skip
+    told = captions_of(Wordy(), "text", conditioner)
+    assert told.cut == cut
+    assert told.unknown == 0, "tfidf has learned them all"
+    kept = captions_of(Wordy(), "none", conditioner)
+    assert (kept.cut, kept.unknown) == (0, 0)
+
+
+def test_captions_without_a_known_term_are_counted() -> None:
+    told = captions_of(Wordy(), "text", TfIdf(Terms(("heart", "red"), (1.0, 1.0)), 8))
+    assert told.unknown == 2, "blue and qqq"
+
+
+def test_a_run_says_how_much_is_not_read(data, folders, tmp_path) -> None:
+    run = Run(data, tmp_path / "run", recipe=recipe(
+        conditioning=asked("t5", folders, tokens=4), training={"images": 8}))  # fmt: skip
+    notes = [note for step in run.steps() for note in step.notes]
+    # "a NAME square" and its mark fit; "square N, NAME" does not
+    assert [note for note in notes if note.startswith("10 of 20 captions (50.0%) are longer")]
+
+
+def test_pretrained_encoders_read_more_where_nothing_is_said() -> None:
+    def tokens(**said: Any) -> int | None:
+        settled = resolve(recipe_of({"conditioning": said}), channels=3, resolution=16)
+        return settled.conditioning.tokens
+
+    assert tokens(kind="text", encoder="sentence") == 64
+    assert tokens(kind="text", encoder="sentence", tokens=24) == 24
+    assert tokens(kind="text") == tokens(kind="text", encoder="tfidf") == 24
 
 
 # ---- classes

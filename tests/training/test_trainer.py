@@ -291,7 +291,7 @@ def half(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """Lets a processor train in fp16, which only GPUs do; the list holds the first scale."""
     first = [1024.0]
 
-    def accelerator(device: str, precision: str) -> Accelerator:
+    def accelerator(device: str, precision: str, some_idle: bool) -> Accelerator:
         AcceleratorState._reset_state()
         made = Accelerator(cpu=True, mixed_precision="no")
         made.state._mixed_precision = "fp16"

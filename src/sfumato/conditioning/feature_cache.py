@@ -2,6 +2,7 @@
 
 One safetensors file a set of captions, in the user's cache folder, so that all runs share it.  A
 row holds as many token states as its caption has tokens.  The file is mapped into memory, not read.
+Its own header says the hash of all the rest, so that one rename replaces it whole.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +31,8 @@ VARIABLE = "SFUMATO_CACHE"
 """The environment variable that names the folder of everything that can be computed again."""
 BATCH = 64
 HALF_MAX = 65504.0
+UNKNOWN = "0" * 64
+"""Stands for the hash while it is not known, and while it is checked."""
 STALE = 24 * 3600
 """Seconds after which an unfinished file is what a kill left."""
 
@@ -63,6 +67,7 @@ def distinct(ids: Tensor) -> np.ndarray:
 
 def key_of(rows: np.ndarray, about: dict[str, str]) -> str:
     """By which the features of these rows are known: a hash of them and of the encoder."""
+    about = {**about, "format": "1"}
     sha = hashlib.sha256(json.dumps([about, rows.shape], sort_keys=True).encode())
     sha.update(np.ascontiguousarray(rows).astype("<i4").tobytes())
     return sha.hexdigest()
@@ -119,7 +124,7 @@ def _write(
         "pooled": ("F16", (len(rows), width), 2),
         "states": ("F16", (int(first[-1]), width), 2),
     }
-    header: dict[str, object] = {"__metadata__": {"key": key}}
+    header: dict[str, object] = {"__metadata__": {"key": key, "sha256": UNKNOWN}}
     begins, end = {}, 0
     for name, (dtype, shape, size) in layout.items():
         begins[name], end = end, end + size * int(np.prod(shape))
@@ -152,13 +157,13 @@ def _write(
                     file.seek(base + begins["states"] + 2 * width * int(first[i]))
                     file.write(_bytes(states.cpu()[part >= 0]))
                     bar.update(len(part))
+        sha = _sha256(beside, UNKNOWN)
+        with open(beside, "r+b") as file:
+            file.write(struct.pack("<Q", len(text)) + text.replace(UNKNOWN.encode(), sha.encode()))
             file.flush()
             os.fsync(file.fileno())
-        size, sha = beside.stat().st_size, _sha256(beside)
-        os.replace(beside, path)
-        note = beside.with_suffix(".json")
-        note.write_text(json.dumps({"key": key, "bytes": size, "sha256": sha}))
-        os.replace(note, path.with_suffix(".json"))
+        with suppress(PermissionError):  # Windows: another process has made it and reads it
+            os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
 
@@ -171,26 +176,28 @@ def _bytes(x: Tensor) -> bytes:
 def _intact(path: Path, key: str) -> Table | None:
     """The table in a file, if it is the wanted one and as it was written."""
     try:
-        said = json.loads(path.with_suffix(".json").read_bytes())
-        if said["key"] != key or said["bytes"] != path.stat().st_size:
-            return None
-        if said["sha256"] != _sha256(path):
+        with safe_open(path, framework="pt") as file:  # it also compares the sizes
+            said = file.metadata()
+        if said["key"] != key or said["sha256"] != _sha256(path, said["sha256"]):
             return None
         return Table.opened(path, key)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
 
 
-def _sha256(path: Path) -> str:
-    sha = hashlib.sha256()
+def _sha256(path: Path, said: str) -> str:
+    """Of a file whose header says `said` for this very hash."""
     with open(path, "rb") as file:
+        begin = file.read(8)
+        header = file.read(*struct.unpack("<Q", begin))
+        sha = hashlib.sha256(begin + header.replace(said.encode(), UNKNOWN.encode()))
         while block := file.read(1 << 20):
             sha.update(block)
     return sha.hexdigest()
 
 
 def _sweep(folder: Path) -> None:
-    for left in folder.glob(".*.partial"):
+    for left in [*folder.glob(".*.partial"), *folder.glob(".*.json")]:
         try:
             if time.time() - left.stat().st_mtime > STALE:
                 left.unlink()

@@ -14,13 +14,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sfumato.conditioning.encoder_files import has_tokenizer, sha256_of
 from sfumato.conditioning.frozen import NOTHING, FrozenEncoder
-from sfumato.conditioning.locate import Identity, Located, sha256_of
+from sfumato.conditioning.locate import Identity, Located
 from sfumato.errors import SfumatoError
 
 MISSING_MATTERS_NOT = ("pooler", "position_ids", "embed_tokens")
 """Weights that a file may lack: not used here, constant, or tied to others."""
 LONGEST = 512
+PROBES = [
+    "Red heart, blue heart; a cat's FACE with 2 eyes!",
+    "Красное сердце и синий ёж, №17",
+    "the quick brown fox jumps over 13,450 lazy dogs",
+    "съешь ещё этих мягких французских булок",
+    "naïve ﬁancé ß 日本 😀 \u00a0tab\t<s></s>[CLS]",
+]
+"""What a tokenizer is recognised by: letter case, accents, scripts, numbers, marks."""
+PROBE_LENGTH = 64
 
 
 class Pretrained(FrozenEncoder):
@@ -43,9 +53,13 @@ class Pretrained(FrozenEncoder):
                 f"The text encoder {self.kind} needs transformers. "
                 'Install it: pip install "sfumato[text]".'
             )
-        self.folder, self.place = located.folder, located.place
+        self.folder, self.place, self._cure = located.folder, located.place, located.cure
         sha = sha256_of(self.folder)
-        self.identity = Identity(self.kind, located.own_name, located.revision, sha)
+        if not has_tokenizer(self.folder):
+            raise SfumatoError(
+                f"{self.folder} has no tokenizer, so no word would be known (tokenizer.json, "
+                f"vocab.txt, spiece.model or the like). Copy the encoder whole. {self._cure}"
+            )
         self._module: nn.Module | None = None
         with self._understood():
             from transformers import AutoConfig, AutoTokenizer
@@ -61,6 +75,9 @@ class Pretrained(FrozenEncoder):
         self.width = int(text.hidden_size)
         limits = (getattr(text, "max_position_embeddings", None), self._tokenizer.model_max_length)
         self.longest = min([LONGEST, *(int(n) for n in limits if n and 0 < n < 10**6)])
+        made = self.ids(PROBES, min(PROBE_LENGTH, self.longest)).tolist()
+        tokenizer = hashlib.sha256(repr(made).encode()).hexdigest()
+        self.identity = Identity(self.kind, located.own_name, located.revision, sha, tokenizer)
 
     def _class_for(self, model_type: str) -> str:
         if model_type not in self.classes:
@@ -143,7 +160,7 @@ class Pretrained(FrozenEncoder):
             cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise SfumatoError(
                 f"{self.folder} holds no text encoder of the kind {self.kind} ({cause}). "
-                "Name another one with --text-model."
+                f"{self._cure}"
             ) from error
 
 

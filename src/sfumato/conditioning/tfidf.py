@@ -165,11 +165,14 @@ class TfIdf(nn.Module):
         for row, prompt in zip(rows, prompts, strict=True):
             if not prompt.strip():
                 continue
-            words = self._words.findall(plain(prompt))
-            known = [self._numbers[word] for word in words if word in self._numbers]
-            known = known[: self.length] or [self.unknown]
+            known = self.known(prompt)[: self.length] or [self.unknown]
             row[: len(known)] = torch.tensor(known)
         return rows
+
+    def known(self, prompt: str) -> list[int]:
+        """The numbers of all known terms of a prompt in order, repeats kept."""
+        words = self._words.findall(plain(prompt))
+        return [self._numbers[word] for word in words if word in self._numbers]
 
     def weights(self, ids: Tensor) -> Tensor:
         """TF-IDF (B, terms): counts times idf, scaled to length 1; zeros where nothing is known."""

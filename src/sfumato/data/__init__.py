@@ -124,7 +124,7 @@ def _folder(
         return cifar.CifarSource(root, size, channels, split)
     if tiny_imagenet.looks_like_tiny_imagenet(root):
         return tiny_imagenet.tiny_imagenet(size, channels, split, broken_share, root)
-    if flickr.looks_like_flickr(root):
+    if flickr.has_flickr_captions(root):
         return flickr.flickr30k(size, channels, split, broken_share, root)
     if clipart.looks_like_clipart(root):
         return clipart.clipart(size, channels, split, broken_share, root)

@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 
 #: As `socket.getaddrinfo`: (host, port, type) to a list of (family, type, protocol, _, address).
 Resolver = Callable[..., "list[tuple[int, int, int, str, tuple[object, ...]]]"]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# relays of 6to4 and the protocols' own addresses (RFC 7526, RFC 6890), which Python calls global
+_RELAYS = (ipaddress.IPv4Network("192.88.99.0/24"), ipaddress.IPv4Network("192.0.0.0/24"))
 
 
 class DownloadError(SfumatoError):
@@ -73,27 +76,22 @@ def parse(url: str) -> Target:
     """
     shown = repr(url if len(url) <= 120 else url[:117] + "...")
     if any(ord(sign) < 32 or ord(sign) == 127 for sign in url):
-        raise DownloadError(f"{shown} holds control characters. Give a clean address.", "address")
+        raise DownloadError(translate("network.control", url=shown), "address")
+    no_address = DownloadError(translate("network.no_address", url=shown), "address")
     try:
         parts = urlsplit(url.strip())
         host, port = (parts.hostname or "").rstrip("."), parts.port
         if parts.scheme in ("http", "https") and host and ":" not in host:
             host = host.encode("idna").decode("ascii").lower()
-    except ValueError as error:
-        raise DownloadError(
-            f"{shown} is no address ({error}). Give one that begins with https://.", "address"
-        ) from None
-    if parts.scheme not in ("http", "https") or not host or port == 0:
-        raise DownloadError(
-            f"{shown} is no address of the web. Give one that begins with https://.", "address"
-        )
+        # what is escaped already stays as it is ("%" is safe), spaces and Cyrillic are escaped
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+        query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]")
+    except ValueError:  # half a surrogate pair is one, too
+        raise no_address from None
+    if parts.scheme not in ("http", "https") or not host or not host.isascii() or port == 0:
+        raise no_address
     if parts.username is not None or parts.password is not None:
-        raise DownloadError(
-            f"The address of {host} carries a user name. Give it without one.", "address"
-        )
-    # what is escaped already stays as it is ("%" is safe), spaces and Cyrillic are escaped
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    query = quote(parts.query, safe="/%:@!$&'()*+,;=~-._?[]")
+        raise DownloadError(translate("network.user", host=host), "address")
     usual = 443 if parts.scheme == "https" else 80
     where = f"[{host}]" if ":" in host else host
     if port and port != usual:
@@ -108,14 +106,18 @@ def is_public(address: str) -> bool:
     """Whether a numeric address belongs to the open Internet.
 
     Not public are loopback, private, link-local, shared, multicast, reserved and unspecified
-    ones, and IPv6 addresses that carry such an IPv4 address inside (mapped, 6to4, Teredo, NAT64).
+    ones, those of relays, and IPv6 addresses that carry such an IPv4 address inside (mapped,
+    6to4, Teredo, NAT64).
     """
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
         return False
     inside: list[ipaddress.IPv4Address] = []
-    if isinstance(ip, ipaddress.IPv6Address):
+    if isinstance(ip, ipaddress.IPv4Address):
+        if any(ip in relays for relays in _RELAYS):
+            return False
+    else:
         if ip.ipv4_mapped is not None:
             return is_public(str(ip.ipv4_mapped))
         if ip in _NAT64:
@@ -152,9 +154,7 @@ def connect(
         for _, _, _, _, where in found:
             if not is_public(str(where[0])):
                 raise DownloadError(
-                    f"{target.host} leads to {where[0]}, which is not on the open Internet; "
-                    "refused. If it is a mirror of your own, name it with --mirror.",
-                    "address",
+                    translate("network.inside", host=target.host, address=where[0]), "address"
                 )
     last: OSError | None = None
     for family, kind, protocol, _, where in found:
@@ -176,12 +176,9 @@ def connect(
         except BaseException:
             connection.close()
             raise
-    why = (last.strerror or str(last)) if last else "no time is left"
-    raise DownloadError(
-        f"{target.host} does not answer ({why}). Check the network connection; try again later.",
-        "connection",
-        again=True,
-    )
+    why = (last.strerror or str(last)) if last else translate("network.in_time")
+    said = translate("network.silent", host=target.host, why=why)
+    raise DownloadError(said, "connection", again=True)
 
 
 def _look_up(
@@ -200,12 +197,8 @@ def _look_up(
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(max(0.0, longest))
-    found = answer[0] if answer else TimeoutError("no answer in time")
+    found = answer[0] if answer else TimeoutError(translate("network.in_time"))
     if isinstance(found, list) and found:
         return found
     why = getattr(found, "strerror", None) or str(found)
-    raise DownloadError(
-        f"The network address of {target.host} cannot be found ({why}). "
-        "Check the network connection and the spelling.",
-        "offline",
-    )
+    raise DownloadError(translate("network.unknown", host=target.host, why=why), "offline")

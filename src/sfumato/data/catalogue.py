@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sfumato.data.download import Digest
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,9 @@ def entry(name: str) -> Entry:
         return known[name.lower()]
     names = [found.name for found in CATALOGUE]
     near = get_close_matches(name.lower(), known, n=1)
-    hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise SfumatoError(f"There is no data set {name!r} to fetch. {hint}Known: {', '.join(names)}.")
+    hint = translate("fetch.near", name=repr(near[0])) + " " if near else ""
+    said = translate("fetch.unknown", name=repr(name), hint=hint, known=", ".join(names))
+    raise SfumatoError(said)
 
 
 def lies_at(found: Entry) -> Path | None:

@@ -20,12 +20,15 @@ from sfumato.data.folder import FolderSource
 from sfumato.data.health import FEW, HealthReport
 from sfumato.data.oddities import commonest, oddity
 from sfumato.data.remarks import understood
-from sfumato.data.scan import Scan
+from sfumato.data.scan import _SPLITS, Scan, holds_pictures
 
 __all__ = ["FEW", "KINDS", "HealthReport", "check", "spoken"]
 
 Progress = Callable[[str, int, int], None]
 """Called with a phase ("looking"), how much of it is done, and how much there is."""
+
+PARTS = tuple(name for names in _SPLITS.values() for name in names)
+"""Subfolders that are parts of a data set."""
 
 LONG = 2.0
 """A picture longer than this many times its width is mentioned: half of it is not learned."""
@@ -41,6 +44,7 @@ class _Survey:
     """What one pass over the pictures gathers; all lists are of indices or run along them."""
 
     classed: bool
+    parts: tuple[str, ...] = ()
     found: dict[str, list[Problem]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     places: dict[str, int] = field(default_factory=dict)
     first_of: dict[bytes, int] = field(default_factory=dict)
@@ -53,10 +57,14 @@ class _Survey:
     grey: list[int] = field(default_factory=list)
     readable: list[int] = field(default_factory=list)
 
+    def part(self, index: int) -> str:
+        """The part that a picture belongs to; "" where there is one part only."""
+        return self.origins[index].partition("/")[0] if self.parts else ""
+
 
 def check(
     data: str | Path | Source,
-    split: str = "train",
+    split: str | None = None,
     size: int | None = None,
     progress: Progress | None = None,
 ) -> HealthReport:
@@ -67,24 +75,22 @@ def check(
 
     Args:
         data: a name, a path (see `sfumato.data.open_source`) or an open source.
-        split: which part, for a name or path.
+        split: which part, for a name or path.  None is all parts of a folder of picture files
+            (train, test, val ...) together, so that a picture that stands in two of them is found
+            as a "leak", and the part "train" of everything else.
         size: side in pixels at which to train, for a name or path; by default the data set's.
         progress: called now and then.
 
     Raises:
         SfumatoError: there is no such data set, or it has no pictures at all.
     """
-    source = (
-        open_source(data, size=size, split=split, broken_share=1.0)
-        if isinstance(data, str | Path)
-        else data
-    )
+    source = _opened(data, split, size) if isinstance(data, str | Path) else data
     files = _files(source)
     dimensions: list[tuple[int, int]] = getattr(source, "dimensions", [])
     survey = _look(source, dimensions, files, progress)
     _doubles(survey)
-    groups, stands_for = _similar(survey, dimensions, files)
-    remarks = [understood(problem, source.name) for problem in source.report().problems]
+    groups, stands_for = _similar(survey, dimensions, files, progress)
+    remarks = [understood(problem) for problem in source.report().problems]
     broken = {one.origin for one in remarks if one.replaced}
     for problem in remarks:
         # a picture that cannot be read needs no caption
@@ -113,9 +119,23 @@ def check(
         stands_for=stands_for,
         places={origin: index for origin, index in survey.places.items() if origin in named},
         dimensions=tuple(dimensions),
+        parts=survey.parts,
         source=source,
         files=files,
     )
+
+
+def _opened(data: str | Path, split: str | None, size: int | None) -> Source:
+    source = open_source(data, size=size, split=split or "train", broken_share=1.0)
+    root = Path(data).expanduser().resolve()
+    if split is not None or type(source) is not FolderSource or source._found.root == root:
+        return source
+    parts = {source._found.root.name: source}  # a subfolder was taken, so there may be others
+    for folder in sorted(root.iterdir()):
+        other = folder.name.lower() in PARTS and folder.resolve() != source._found.root
+        if other and folder.is_dir() and holds_pictures(folder):
+            parts[folder.name] = FolderSource(folder, source.size, source.channels, "train", 1.0)
+    return source if len(parts) == 1 else FolderSource.joined(root, parts)
 
 
 def _files(source: Source) -> Scan | None:
@@ -130,7 +150,7 @@ def _look(
     files: Scan | None,
     progress: Progress | None,
 ) -> _Survey:
-    survey = _Survey(bool(source.classes))
+    survey = _Survey(bool(source.classes), getattr(source, "parts", ()))
     unreadable: dict[int, str] = getattr(source, "unreadable", {})
     for index in range(len(source)):
         if progress and not index % 100:
@@ -200,19 +220,23 @@ def _see_through(example: Example, path: Path | None) -> bool:
 def _doubles(survey: _Survey) -> None:
     pairs = [(copy, first) for first, copies in survey.copies_of.items() for copy in copies]
     for copy, first in sorted(pairs):
-        survey.found["duplicate"].append(_alike(survey, "same", copy, first))
+        _note(survey, "same", copy, first)
 
 
 def _similar(
-    survey: _Survey, dimensions: list[tuple[int, int]], files: Scan | None
+    survey: _Survey,
+    dimensions: list[tuple[int, int]],
+    files: Scan | None,
+    progress: Progress | None,
 ) -> tuple[tuple[tuple[str, ...], ...], dict[int, int]]:
     """Groups of similar pictures, and which picture stands for which."""
 
-    def worth(index: int) -> tuple[int, int, int]:
+    def worth(index: int) -> tuple[bool, int, int, int]:
         width, height = dimensions[index] if dimensions else (0, 0)
         weight = _weight(files.paths[index]) if files else 0
+        learned = survey.part(index).lower() in _SPLITS["train"]  # what is tested with stays whole
         # the most pixels first, of these the least compressed, then in order
-        return -width * height, -weight, index
+        return learned, -width * height, -weight, index
 
     stands_for: dict[int, int] = {}
     best_of: dict[int, int] = {}
@@ -227,12 +251,12 @@ def _similar(
     bests = [best_of.get(index, index) for index in firsts]
     order = sorted(range(len(firsts)), key=lambda place: worth(bests[place]))
     groups = []
-    for group in similar_groups(bits, copies_, order):
+    for group in similar_groups(bits, copies_, order, progress):
         best, *others = (bests[place] for place in group)
         groups.append(tuple(survey.origins[index] for index in (best, *others)))
         for other in others:
             stands_for[other] = best
-            survey.found["near duplicate"].append(_alike(survey, "near", other, best))
+            _note(survey, "near", other, best)
     # a copy of a picture that is itself superfluous is represented by the same one
     stands_for = {index: stands_for.get(best, best) for index, best in stands_for.items()}
     return tuple(groups), stands_for
@@ -243,6 +267,13 @@ def _weight(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def _note(survey: _Survey, kind: str, index: int, other: int) -> None:
+    found = {"same": "duplicate", "near": "near duplicate"}[kind]
+    if survey.part(index) != survey.part(other):
+        found = "leak"
+    survey.found[found].append(_alike(survey, kind, index, other))
 
 
 def _alike(survey: _Survey, kind: str, index: int, other: int) -> Problem:
@@ -258,7 +289,7 @@ def _captions(survey: _Survey, name: str, remarks: list[Problem]) -> None:
     missing = {one.origin for one in remarks if one.topic == "caption missing"}
     if name in missing:  # the whole set has none
         return
-    given = [i for i in survey.readable if survey.origins[i] not in missing]
+    given = [i for i in survey.readable if missing.isdisjoint((survey.origins[i], survey.part(i)))]
     for index in given:
         odd = next((odd for text in survey.captions[index] if (odd := oddity(text))), None)
         if odd:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sfumato.data.check_parts import anchor, bars, document, figure, more, name, number, text, tile
+from sfumato.data.check_place import demand_folder, refused
 from sfumato.data.example import Problem
 from sfumato.data.findings import ADVICE, KINDS, SERIOUS, spoken
 from sfumato.data.health import HealthReport, percent
@@ -30,12 +31,21 @@ _EDGES = (32, 64, 128, 256, 512, 1024, 2048)
 
 
 def write_page(report: HealthReport, folder: Path, seed: int = 0) -> tuple[Path, Path]:
-    """Write check.html and check.json into a folder, made if need be; returns both paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write check.html and check.json into a folder, made if need be; returns both paths.
+
+    Raises:
+        SfumatoError: see `demand_folder`, or the disk refuses.
+    """
+    demand_folder(folder)
     page, numbers = folder / "check.html", folder / "check.json"
     # names of files need not be text
-    page.write_bytes(build_page(report, seed).encode("utf-8", "backslashreplace"))
-    numbers.write_text(json.dumps(report.to_dict(), indent=1) + "\n", "ascii")
+    html = build_page(report, seed).encode("utf-8", "backslashreplace")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.write_bytes(html)
+        numbers.write_text(json.dumps(report.to_dict(), indent=1) + "\n", "ascii")
+    except OSError as error:
+        raise refused(folder, error) from None
     return page, numbers
 
 

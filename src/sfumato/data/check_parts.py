@@ -9,6 +9,9 @@ from importlib.resources import files
 
 from sfumato.locale import language, translate
 
+MADE_BY = '<meta name="generator" content="sfumato data check">'
+"""Stands in every page, so that a later one may take its place."""
+
 _LONGEST = 160  # characters of a name or caption
 
 
@@ -19,6 +22,7 @@ def document(title: str, body: str) -> str:
         f'<!doctype html>\n<html lang="{language()}">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "img-src data:; style-src 'unsafe-inline'\">\n"
+        f"{MADE_BY}\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{text(title)}</title>\n<style>\n{style}</style>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"

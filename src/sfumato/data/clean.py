@@ -2,24 +2,24 @@
 
 What can be read, is not blank and is no copy of another picture is taken over byte for byte;
 pictures that the camera stored lying on their side are turned upright and saved again.  Classes
-stay folders, captions stand in one metadata.jsonl, and left-out.csv says what is missing and why.
+stay folders, captions stand in one metadata.jsonl (of each part, where there are train and test),
+and left-out.csv says what is missing and why.  A picture that nobody described gets no caption.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import os
-import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
 
-from sfumato.data.captions import METADATA_NAMES
+from sfumato.data.clean_names import CleanNames
 from sfumato.data.decode import UnreadablePicture, open_picture
 from sfumato.data.findings import remark, spoken
 from sfumato.data.health import HealthReport
@@ -30,7 +30,6 @@ from sfumato.locale import translate
 
 LEFT_OUT = "left-out.csv"
 
-_FORBIDDEN = re.compile(r'[\\:*?"<>|\x00-\x1f\x7f-\x9f]')  # by Windows, or by our own tables
 _ORIENTATION = 0x0112
 
 
@@ -43,6 +42,7 @@ class Cleaned:
         copied: pictures taken over byte for byte.
         turned: pictures turned upright and saved again.
         captions: captions whose letters were put right.
+        uncaptioned: pictures in the copy that still lack a caption.
         left_out: (file name, kind of finding, reason in the user's language).
     """
 
@@ -50,6 +50,7 @@ class Cleaned:
     copied: int
     turned: int
     captions: int
+    uncaptioned: int
     left_out: tuple[tuple[str, str, str], ...]
 
     @property
@@ -64,6 +65,7 @@ class Cleaned:
             "copied": self.copied,
             "turned": self.turned,
             "captions": self.captions,
+            "without caption": self.uncaptioned,
             "left out": [list(row) for row in self.left_out],
         }
 
@@ -75,6 +77,8 @@ class Cleaned:
         )  # fmt: skip
         if self.captions:
             said += "\n" + translate("clean.captions", count=self.captions)
+        if self.uncaptioned:
+            said += "\n" + translate("clean.uncaptioned", count=self.uncaptioned)
         return said
 
 
@@ -125,37 +129,57 @@ def write_clean(
     kept, left_out = _sorted(report, files)
     if not kept:
         raise SfumatoError(translate("clean.nothing"))
-    partial = target.resolve().with_name(f".{target.resolve().name}.{os.getpid()}.partial")
     try:
-        partial.mkdir(parents=True)
-        copied, turned, names = 0, 0, {}
-        taken: set[str] = set()
-        for done, index in enumerate(kept):
-            if progress and not done % 20:
-                progress("copying", done, len(kept))
-            name = _safe(files.names[index], taken)
-            (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                upright = _transfer(files.paths[index], partial / name)
-            except UnreadablePicture as error:
-                why = translate("clean.reencode", why=str(error))
-                left_out.append((files.names[index], "unreadable", why))
-                continue
-            names[index] = name
-            turned += upright
-            copied += not upright
-        mendings = _write_captions(report, files, names, partial)
-        _write_left_out(left_out, partial)
-        if target.is_dir():
-            target.rmdir()  # empty, as was demanded; not every system replaces a folder
-        partial.rename(target.resolve())
+        with _partial(target.resolve()) as partial:
+            copied, turned, names = 0, 0, {}
+            safe = CleanNames()
+            for done, index in enumerate(kept):
+                if progress and not done % 20:
+                    progress("copying", done, len(kept))
+                name = safe.of(files.names[index])
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    upright = _transfer(files.paths[index], partial / name)
+                except UnreadablePicture as error:
+                    why = translate("clean.reencode", why=str(error))
+                    left_out.append((files.names[index], "unreadable", why))
+                    continue
+                names[index] = name
+                turned += upright
+                copied += not upright
+            mendings, bare = _write_captions(report, files, names, partial)
+            _write_left_out(left_out, partial)
+            if target.is_dir():
+                target.rmdir()  # empty, as was demanded; not every system replaces a folder
+            partial.rename(target.resolve())
     except OSError as error:
         raise SfumatoError(
             translate("clean.failed", why=error.strerror or type(error).__name__)
         ) from None
+    return Cleaned(target, copied, turned, mendings, bare, tuple(left_out))
+
+
+@contextmanager
+def _partial(target: Path) -> Iterator[Path]:
+    """A new folder beside the target; what an earlier, killed run left there is removed."""
+    from filelock import FileLock, Timeout
+
+    partial = target.with_name(f".{target.name}.partial")
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(partial.with_name(f"{partial.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SfumatoError(translate("clean.busy", target=target)) from None
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Cleaned(target, copied, turned, mendings, tuple(left_out))
+        lock.release()
+        with suppress(OSError):  # another run may hold it by now
+            Path(lock.lock_file).unlink()
 
 
 def _sorted(report: HealthReport, files: Scan) -> tuple[list[int], list[tuple[str, str, str]]]:
@@ -167,12 +191,19 @@ def _sorted(report: HealthReport, files: Scan) -> tuple[list[int], list[tuple[st
             index = index_of.get(problem.origin)
             if index is not None:
                 reasons.setdefault(index, (kind, spoken(problem)))
-    first_of = {one.origin: one.values["other"] for one in report.findings.get("duplicate", ())}
+    first_of = {
+        one.origin: one.values["other"]
+        for kind in ("duplicate", "leak")
+        for one in report.findings.get(kind, ())
+        if one.kind.startswith("same")
+    }
     for index, best in report.stands_for.items():
         name, other = files.names[index], files.names[best]
         near = first_of.get(name, name) != first_of.get(other, other)
         said = spoken(remark("", "near" if near else "same", other=other))
-        reasons.setdefault(index, ("near duplicate" if near else "duplicate", said))
+        kind = "near duplicate" if near else "duplicate"
+        kind = kind if report.part(name) == report.part(other) else "leak"
+        reasons.setdefault(index, (kind, said))
     kept = [index for index in range(len(files.names)) if index not in reasons]
     return kept, [(files.names[index], *reasons[index]) for index in sorted(reasons)]
 
@@ -201,7 +232,8 @@ def _lies(image: Image.Image) -> bool:
 
 
 def _turn(image: Image.Image, target: Path) -> None:
-    form = image.format or "PNG"
+    # the photographs of many telephones are MPO: a JPEG, and behind it a second one of depths
+    form = "JPEG" if image.format == "MPO" else image.format or "PNG"
     try:
         image.load()  # TIFF pictures turn themselves while loading
         turned = ImageOps.exif_transpose(image)
@@ -219,51 +251,52 @@ def _saving(form: str) -> dict[str, Any]:
     return {"lossless": True} if form == "WEBP" else {}
 
 
-def _safe(name: str, taken: set[str]) -> str:
-    """A name that every system and every table can carry; each one is given once."""
-    parts = [_FORBIDDEN.sub("_", part).strip().rstrip(".") for part in PurePosixPath(name).parts]
-    path = PurePosixPath(*(part or "_" for part in parts))
-    if path.name.lower() in METADATA_NAMES:
-        path = path.with_name(f"_{path.name}")
-    unique, number = path, 1
-    while unique.as_posix().casefold() in taken:
-        number += 1
-        unique = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    taken.add(unique.as_posix().casefold())
-    return unique.as_posix()
+def _write_captions(
+    report: HealthReport, files: Scan, names: dict[int, str], where: Path
+) -> tuple[int, int]:
+    """metadata.jsonl of each part, unless its folders' names say all.
 
-
-def _write_captions(report: HealthReport, files: Scan, names: dict[int, str], where: Path) -> int:
-    """metadata.jsonl, unless the folders' names say all; returns how many texts were mended."""
-    folders = {index: files.names[index].partition("/")[0] for index in names}
-    classed = all(folder == files.labels[index] for index, folder in folders.items())
-    if report.classes and classed and len(set(folders.values())) > 1:
-        return 0  # a table would make captions of the classes
+    Returns:
+        How many texts were mended, and how many pictures have none.
+    """
     given = _merged(report, files, names)
-    mendings = 0
-    with (where / "metadata.jsonl").open("w", encoding="utf-8") as table:
-        for index, name in names.items():
+    mendings = bare = 0
+    for part in report.parts or ("",):
+        start = len(part) + 1 if part else 0
+        here = {i: name for i, name in names.items() if report.part(files.names[i]) == part}
+        folders = {index: files.names[index][start:].partition("/")[0] for index in here}
+        classed = all(folder == files.labels[index] for index, folder in folders.items())
+        if classed and len(set(folders.values())) > 1:
+            continue  # a table would make captions of the classes
+        lines = []
+        for index, name in here.items():
             texts = [mended(text) for text in given[index]]
+            if not texts:
+                bare += 1
+                continue
             mendings += sum(a != b for a, b in zip(texts, given[index], strict=True))
-            row = {"file_name": name, "text": texts[0] if len(texts) == 1 else texts}
+            row = {"file_name": name[start:], "text": texts[0] if len(texts) == 1 else texts}
             line = json.dumps(row, ensure_ascii=False)
-            if not _writable(line):  # a file name that is not text
-                line = json.dumps(row)
-            table.write(line + "\n")
-    return mendings
+            lines.append(line if _writable(line) else json.dumps(row))  # a name that is not text
+        if lines:
+            table = "".join(f"{line}\n" for line in lines)
+            (where / part / "metadata.jsonl").write_bytes(table.encode())
+    return mendings, bare
 
 
 def _merged(report: HealthReport, files: Scan, names: dict[int, str]) -> dict[int, list[str]]:
-    """Captions of each kept picture, and of those it stands for."""
-    given = {index: list(files.captions[index]) for index in names}
-    unnamed = {one.origin for one in report.findings.get("caption missing", ())}
-    if report.classes or report.name in unnamed:  # nobody wrote a caption; names are all there is
-        return given
+    """What people said of each kept picture, and of those it stands for in its part."""
+    missing = {one.origin for one in report.findings.get("caption missing", ())}
+    bare = {
+        index
+        for index, name in enumerate(files.names)
+        if not missing.isdisjoint((name, report.name, report.part(name)))
+    }
+    given = {index: [] if index in bare else list(files.captions[index]) for index in names}
     for index, best in sorted(report.stands_for.items()):
-        if best in given and files.names[index] not in unnamed:
-            if files.names[best] in unnamed:  # said by a person beats taken from a name
-                given[best] = []
-                unnamed.discard(files.names[best])
+        alike = report.part(files.names[index]) == report.part(files.names[best])
+        # the classes of copies are no captions
+        if best in given and index not in bare and alike and files.labels[index] is None:
             given[best] += [text for text in files.captions[index] if text not in given[best]]
     return given
 

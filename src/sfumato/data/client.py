@@ -22,6 +22,7 @@ from urllib.parse import urljoin
 from sfumato import __version__
 from sfumato.data.addresses import DownloadError, Resolver, Target, connect, parse
 from sfumato.data.exchange import Limits, Timed, complaints, encrypted
+from sfumato.locale import translate
 
 __all__ = ["USER_AGENT", "Answer", "Client", "DownloadError", "Limits"]
 
@@ -29,6 +30,7 @@ USER_AGENT = f"sfumato/{__version__}"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
 _BLOCK = 1 << 16
+_DIGITS = 15  # of a length; Python refuses to read thousands of them
 
 
 class Answer:
@@ -44,8 +46,8 @@ class Answer:
     def __init__(self, url: str, response: http.client.HTTPResponse, client: Client) -> None:
         self.url, self.status, self.headers = url, response.status, response.headers
         stated = self.headers.get("Content-Length", "")
-        chunked = response.chunked or not stated.isascii() or not stated.isdigit()
-        self.length = None if chunked else int(stated)
+        sound = stated.isascii() and stated.isdigit() and len(stated) <= _DIGITS
+        self.length = int(stated) if sound and not response.chunked else None
         self._response, self._client = response, client
 
     def blocks(self) -> Iterator[bytes]:
@@ -65,11 +67,7 @@ class Answer:
                 read += len(block)
                 yield block
         if self.length is not None and read < self.length:
-            raise DownloadError(
-                f"{_host(self.url)} broke off after {read} of {self.length} bytes. Try again.",
-                "connection",
-                again=True,
-            )
+            raise broken_off(_host(self.url), read, self.length)
 
 
 class Client:
@@ -108,7 +106,7 @@ class Client:
     def check_cancelled(self) -> None:
         """Raise `DownloadError` once `cancel` was called."""
         if self._cancelled.is_set():
-            raise DownloadError("The download was stopped. Start it again to go on.", "stopped")
+            raise DownloadError(translate("network.stopped"), "stopped")
 
     def pause(self, error: DownloadError, tried: int) -> None:
         """Wait before another try, as long as the server wants or a little longer each time.
@@ -171,19 +169,16 @@ class Client:
                     _demand_success(response, target, "Range" in headers)
                     yield Answer(target.url, response, self)
                     return
-                onward = parse(urljoin(target.url, response.headers.get("Location", "")))
+                onward = _onward(target, response)
                 spent += time.monotonic() - begun
             if target.scheme == "https" and onward.scheme == "http":
-                raise DownloadError(
-                    f"{target.host} redirects from https to {onward.url[:120]!r}, which anyone on "
-                    "the way can change; refused. Find another address.",
-                    "redirects",
-                )
+                where = repr(onward.url[:120])
+                said = translate("network.downgrade", host=target.host, url=where)
+                raise DownloadError(said, "redirects")
             target = onward
+        times = self.limits.redirects
         raise DownloadError(
-            f"{parse(url).host} redirects more than {self.limits.redirects} times. "
-            "Find another address.",
-            "redirects",
+            translate("network.round", host=parse(url).host, times=times), "redirects"
         )
 
     @contextmanager
@@ -231,6 +226,22 @@ def _host(url: str) -> str:
     return url.split("/", 3)[2]
 
 
+def broken_off(where: str, read: int, promised: int) -> DownloadError:
+    """What to raise where a body ends too early."""
+    said = translate("network.broke_off", where=where, read=read, promised=promised)
+    return DownloadError(said, "connection", again=True)
+
+
+def _onward(target: Target, response: http.client.HTTPResponse) -> Target:
+    """Where a redirect leads. Raises DownloadError."""
+    stated = response.headers.get("Location", "")
+    try:
+        return parse(urljoin(target.url, stated))
+    except ValueError:  # `urljoin` trips over "http://["
+        said = translate("network.no_address", url=repr(stated[:120]))
+        raise DownloadError(said, "address") from None
+
+
 def _demand_success(response: http.client.HTTPResponse, target: Target, part: bool) -> None:
     status = response.status
     if status == 200 or (part and status in (206, 416)):
@@ -239,14 +250,13 @@ def _demand_success(response: http.client.HTTPResponse, target: Target, part: bo
     said = f"{status} {' '.join(reason.split())[:60]}".strip()
     if status in _BUSY:
         wait = _asked_to_wait(response.headers.get("Retry-After"))
-        pause = f" and wants to be left alone for {wait:.0f} s" if wait else ""
-        raise DownloadError(
-            f"{target.host} is busy ({said}){pause}. Try again later.", "server", True, wait
-        )
-    cure = "Look at the address in a browser."
+        key = "network.busy_wait" if wait else "network.busy"
+        sentence = translate(key, host=target.host, said=said, wait=f"{wait or 0:.0f}")
+        raise DownloadError(sentence, "server", True, wait)
     if status in (404, 410):
-        raise DownloadError(f"{target.url[:200]} is not there ({said}). {cure}", "missing")
-    raise DownloadError(f"{target.host} refuses ({said}). {cure}", "server")
+        sentence = translate("network.missing", url=target.url[:200], said=said)
+        raise DownloadError(sentence, "missing")
+    raise DownloadError(translate("network.refuses", host=target.host, said=said), "server")
 
 
 def _asked_to_wait(stated: str | None) -> float | None:
@@ -262,9 +272,8 @@ def _asked_to_wait(stated: str | None) -> float | None:
 
 
 def _body(answer: Answer, most: int) -> bytes:
-    too_large = DownloadError(
-        f"{answer.url[:200]} is larger than {most / 1e6:.1f} MB. Take a smaller one.", "large"
-    )
+    said = translate("network.large", url=answer.url[:200], size=f"{most / 1e6:.1f}")
+    too_large = DownloadError(said, "large")
     if answer.length is not None and answer.length > most:
         raise too_large
     parts, size = [], 0
@@ -281,13 +290,11 @@ def _body(answer: Answer, most: int) -> bytes:
     try:
         plain = unpack.decompress(content, most + 1)
     except zlib.error as error:
-        raise DownloadError(
-            f"{_host(answer.url)} sent damaged data ({error}). Try again.", "connection", True
-        ) from None
+        said = translate("network.damaged", host=_host(answer.url), why=error)
+        raise DownloadError(said, "connection", True) from None
     if len(plain) > most:
         raise too_large
     if not unpack.eof:
-        raise DownloadError(
-            f"{_host(answer.url)} sent packed data that are cut off. Try again.", "connection", True
-        )
+        said = translate("network.cut", host=_host(answer.url))
+        raise DownloadError(said, "connection", True)
     return plain

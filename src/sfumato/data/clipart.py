@@ -3,31 +3,32 @@
 `openclipart-svg` has drawings with titles and keywords; they are drawn once, at 256 pixels, and
 kept as tars (`sfumato.data.stream`).  `openclipart-png` has pictures without any words but
 their names.  Icon themes, series of geometric shapes, blank, doubled and very wide ones are left
-out.
+out.  What is drawn decides the part, so that a picture under two names never is in both.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from sfumato.cores import cores
 from sfumato.data.captions import clean_captions, named_by
-from sfumato.data.decode import UnreadablePicture
+from sfumato.data.decode import UnreadablePicture, open_picture
 from sfumato.data.example import Problem
 from sfumato.data.flickr import is_test
 from sfumato.data.folder import FolderSource
 from sfumato.data.places import found_in, required
 from sfumato.data.scan import EXTENSIONS, Scan
-from sfumato.data.stream import Streamed, materialise, stored
+from sfumato.data.stream import Streamed, materialise, note, stored
 from sfumato.data.svg import LARGEST, About, Draughtsman, about, demand_renderer
 from sfumato.errors import SfumatoError
 
@@ -35,7 +36,10 @@ DEBIAN_FOLDER = Path("/usr/share/openclipart")
 WIDEST = 3.0
 """Pictures more than so many times as wide as high (or as high as wide) are left out."""
 
-_PIPELINE = 1  # raise when the stored pictures or captions change
+_PIPELINE = 2  # raise when the stored pictures or captions change
+Drawing = tuple[str, bytes, tuple[str, ...]]
+"""Name, document, captions."""
+
 _SERIES = {"theme", "geometry", "gradients", "lemon_theme_icon", "magick"}
 _EMPTY = {"hash", "unsorted", "special", "icons", "signs_and_symbols", "miscellany", "mapsym"}
 _COMMON = 3  # a title on more drawings than that is the collection's
@@ -53,7 +57,7 @@ def clipart(
     Args:
         size: side in pixels; default 64, at most 256 is worth while.
         channels: 1, 3 or 4; default 4.
-        split: "train" or "test", by a hash of the file's name (one of 32 is for testing).
+        split: "train" or "test", by a hash of the pixels (one of 32 is for testing).
         broken_share: share of unreadable pictures above which to give up.
         root: the folder; by default looked for, see `sfumato.data.places`.
 
@@ -93,10 +97,11 @@ def looks_like_clipart(root: Path) -> bool:
     return _holds(root, (".svg",)) and not _holds(root, EXTENSIONS)
 
 
-def read_drawings(folder: Path, split: str) -> list[tuple[str, bytes, tuple[str, ...]]]:
+def read_drawings(folder: Path, notes: dict[str, Any]) -> list[Drawing]:
     """The drawings worth drawing: (name, document, captions), in order of name.
 
-    Links, series, doubled files and what `sfumato.data.svg.about` refuses are left out.
+    Links, series, doubled files and what `sfumato.data.svg.about` refuses are left out;
+    ``notes`` gains the refusals, see `sfumato.data.stream.note`.
     """
     kept: list[tuple[str, bytes, About]] = []
     seen: set[bytes] = set()
@@ -106,7 +111,8 @@ def read_drawings(folder: Path, split: str) -> list[tuple[str, bytes, tuple[str,
             with (folder / name).open("rb") as file:
                 document = file.read(LARGEST + 1)
             said = about(document)
-        except (OSError, UnreadablePicture):
+        except (OSError, UnreadablePicture) as error:
+            note(notes, name, f"{error}; left out")
             continue
         titles[said.title] += 1
         digest = hashlib.blake2b(document, digest_size=16).digest()
@@ -116,7 +122,6 @@ def read_drawings(folder: Path, split: str) -> list[tuple[str, bytes, tuple[str,
     return [
         (name, document, captions_of(name, said, titles[said.title] > _COMMON))
         for name, document, said in kept
-        if is_test(name) == (split == "test")
     ]
 
 
@@ -151,30 +156,49 @@ def _drawn(folder: Path, split: str) -> Path:
         "pipeline": _PIPELINE,
     }  # fmt: skip
 
+    notes: dict[str, Any] = {}
+
     def samples(start: int) -> Iterator[Streamed]:
-        return islice(_draw_all(read_drawings(folder, split)), start, None)
+        notes["remarks"] = []  # all are looked at again, wherever it goes on
+        drawings = read_drawings(folder, notes)
+        return islice(_draw_all(drawings, split, notes), start, None)
 
     demand_renderer()
-    return materialise("clipart", identity, samples)
+    return materialise("clipart", identity, samples, notes=notes)
 
 
-def _draw_all(drawings: list[tuple[str, bytes, tuple[str, ...]]]) -> Iterator[Streamed]:
-    seen: set[bytes] = set()
+def _draw_all(drawings: list[Drawing], split: str, notes: dict[str, Any]) -> Iterator[Streamed]:
+    seen: set[str] = set()
     with Draughtsman() as draughtsman:
-        for _, document, captions in drawings:
+        for name, document, captions in drawings:
             try:
                 png = draughtsman.draw(document)
-            except UnreadablePicture:
+                digest, fault = _looked_at(png)
+            except UnreadablePicture as error:
+                note(notes, name, f"{error}; left out")
                 continue
-            with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-                width, height = image.size
-                if max(width, height) > WIDEST * min(width, height):
-                    continue
-                pixels = np.asarray(image.convert("RGBA"))
-            digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-            if not _blank(pixels) and digest not in seen:
-                seen.add(digest)
+            if is_test(digest) != (split == "test"):
+                continue
+            fault = fault or ("is drawn like another one" if digest in seen else "")
+            seen.add(digest)
+            if fault:
+                note(notes, name, f"{fault}; left out")
+            else:
                 yield Streamed(png, captions)
+
+
+def _looked_at(picture: Path | bytes) -> tuple[str, str]:
+    """A hash of the pixels, and why the picture is not worth while, if so."""
+    with open_picture(picture) as image:
+        width, height = image.size
+        try:
+            pixels = np.asarray(image.convert("RGBA"))
+        except Exception as error:  # broken data make decoders raise almost anything
+            raise UnreadablePicture(f"its pixels are broken or cut off ({error})") from None
+    digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest()
+    if max(width, height) > WIDEST * min(width, height):
+        return digest, "is very wide or high"
+    return digest, "is blank" if _blank(pixels) else ""
 
 
 def _blank(pixels: np.ndarray) -> bool:
@@ -186,8 +210,24 @@ def _blank(pixels: np.ndarray) -> bool:
 
 def _scan_pictures(folder: Path, split: str) -> Scan:
     result = Scan(folder.resolve(), "clipart")
-    for name in _files(folder, EXTENSIONS):
-        if _of_a_series(name, About()) or is_test(name) != (split == "test"):
+    names = [name for name in _files(folder, EXTENSIONS) if not _of_a_series(name, About())]
+
+    def look(name: str) -> tuple[str, str]:
+        try:
+            return _looked_at(folder / name)
+        except UnreadablePicture:
+            return name, ""  # the source will tell
+
+    seen: set[str] = set()
+    with ThreadPoolExecutor(min(4, cores())) as pool:
+        looked = list(pool.map(look, names))
+    for name, (digest, fault) in zip(names, looked, strict=True):
+        if is_test(digest) != (split == "test"):
+            continue
+        fault = fault or ("looks like another one" if digest in seen else "")
+        seen.add(digest)
+        if fault:
+            result.remarks.append(Problem(name, f"{fault}; left out"))
             continue
         path = PurePosixPath(name)
         words = named_by(path, "picture")[0]

@@ -24,12 +24,13 @@ import numpy as np
 from sfumato.data.addresses import parse
 from sfumato.data.captions import clean_captions, named_by
 from sfumato.data.client import Answer, Client, DownloadError, Limits
-from sfumato.data.collected import Collected
+from sfumato.data.collected import ASIDE, Collected, opened
 from sfumato.data.decode import UnreadablePicture, open_picture, to_pixels
 from sfumato.data.download import require_space
 from sfumato.data.duplicates import DISTANCE, signature, similar_pairs
-from sfumato.data.search import Found, ImageSearch, SearchOptions
+from sfumato.data.search import Found, ImageSearch, SearchOptions, writable
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 
 PICTURE_LIMITS = Limits(connect=5, read=10, total=30, tries=2, longest_wait=10, at_once=6)
 """A picture of a stranger is waited for only so long; there are others."""
@@ -61,6 +62,7 @@ class Summary:
             "blank", or a kind of `DownloadError`.
         interrupted: Ctrl-C ended it.
         trouble: why the search ended early; empty if it did not.
+        torn: the file that an unfinished last line of `metadata.jsonl` was set aside into.
     """
 
     query: str
@@ -70,6 +72,7 @@ class Summary:
     counts: Counter[str] = field(default_factory=Counter)
     interrupted: bool = False
     trouble: str = ""
+    torn: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same in types that JSON knows."""
@@ -121,15 +124,34 @@ def collect(
 
     Raises:
         SfumatoError: there is not a single picture because the search or the network failed, or
-            the folder cannot be used.
+            the folder cannot be used, or another program collects into it.
     """
-    words = " ".join(query.split())
+    words = " ".join(writable(query).split())
     if not words:
-        raise SfumatoError("There is nothing to search for. Give some words.")
-    store = Collected(folder)
-    summary = Summary(words, folder, count, total=store.count(words))
-    if summary.total >= count:
-        return summary
+        raise SfumatoError(translate("collect.no_words"))
+    with opened(folder) as store:
+        summary = Summary(words, folder, count, total=store.count(words))
+        summary.torn = folder / ASIDE if store.torn else None
+        if summary.total < count:
+            found = search.find(words, options or SearchOptions())
+            _fill(store, summary, found, client, smallest, watch)
+    if summary.trouble and not summary.total:
+        with suppress(OSError):  # a folder that was made for nothing
+            folder.rmdir()
+        raise SfumatoError(summary.trouble)
+    return summary
+
+
+def _fill(
+    store: Collected,
+    summary: Summary,
+    named: Iterator[Found],
+    client: Client,
+    smallest: int,
+    watch: Callable[[Summary], None] | None,
+) -> None:
+    """Gather what is missing; how it ended stands in the summary."""
+    folder, count = summary.folder, summary.wanted
     require_space(folder, 500_000 * (count - summary.total))
     alike = _Alike()
     for path in store.pictures():
@@ -137,7 +159,7 @@ def collect(
             alike.add(_signature(path))
         except UnreadablePicture:  # `sfumato data check` will say so
             continue
-    found = _until_trouble(search.find(words, options or SearchOptions()), summary)
+    found = _until_trouble(named, summary)
     with ThreadPoolExecutor(client.limits.at_once) as pool:
         waiting: deque[tuple[Found, Future[_Picture]]] = deque()
         try:
@@ -150,11 +172,6 @@ def collect(
             if waiting:
                 client.cancel()
                 pool.shutdown(cancel_futures=True)
-    if summary.trouble and not summary.total:
-        with suppress(OSError):  # a folder that was made for nothing
-            folder.rmdir()
-        raise SfumatoError(summary.trouble)
-    return summary
 
 
 def _until_trouble(found: Iterator[Found], summary: Summary) -> Iterator[Found]:
@@ -225,11 +242,12 @@ def _settle(
 ) -> str:
     digest = hashlib.sha256(picture.content).hexdigest()
     url = _normal(found.url)
-    if digest in store.hashes or alike.knows(picture.signature):
+    name = f"{slug(summary.query)}-{digest[:12]}.{picture.ending}"
+    if digest in store.hashes or name in store.names or alike.knows(picture.signature):
         store.done(url, "duplicate")
         return "duplicate"
     row = {
-        "file_name": f"{slug(summary.query)}-{digest[:12]}.{picture.ending}",
+        "file_name": name,
         "text": caption(found.title, summary.query),
         "title": found.title,
         "query": summary.query,

@@ -83,6 +83,23 @@ def choose(
     return Columns(taken, text, label, names_of.get(label or "", ()))
 
 
+def class_order(labels: Iterable[str], first: Iterable[str] = ()) -> tuple[str, ...]:
+    """Classes in the one order that all readers use: numbers by value, then by spelling.
+
+    Args:
+        labels: those that occur, in any order and number.
+        first: names that are known to come first, in their own order.
+    """
+    known = tuple(dict.fromkeys(first))
+    others = set(labels).difference(known)
+
+    def place(text: str) -> tuple[int, int, str]:
+        number = text.isdecimal() and len(text) < 100  # Python refuses to read very long ones
+        return (0, int(text), text) if number else (1, 0, text)
+
+    return known + tuple(sorted(others, key=place))
+
+
 def content_of(value: Any) -> bytes:
     """The encoded picture in a cell, empty where there is none.
 

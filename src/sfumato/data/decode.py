@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from sfumato.data.findings import remark
+
 MAX_PIXELS = 100_000_000
 """Largest picture that is decoded, in pixels; 100 megapixels take 400 MB as RGBA."""
 
@@ -39,7 +41,20 @@ _TURNS = {
 
 
 class UnreadablePicture(Exception):
-    """A picture that is refused or broken; the message is the reason, for people."""
+    """A picture that is refused or broken; the message is the reason, for people.
+
+    Attributes:
+        kind: a key of `sfumato.data.findings.SENTENCES`, empty where only the reason is known.
+        values: what fills the places of that sentence.
+    """
+
+    def __init__(self, reason: str, kind: str = "", **values: str) -> None:
+        super().__init__(reason)
+        self.kind, self.values = kind, values
+
+
+def _unreadable(kind: str, **values: str) -> UnreadablePicture:
+    return UnreadablePicture(remark("", kind, **values).reason, kind, **values)
 
 
 def decode(picture: Path | bytes, size: int, channels: int) -> np.ndarray:
@@ -71,7 +86,7 @@ def open_picture(picture: Path | bytes) -> Iterator[Image.Image]:
     try:
         stream = io.BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb")
     except OSError as error:
-        raise UnreadablePicture(f"cannot be opened ({error.strerror or error})") from None
+        raise _unreadable("unopened", why=str(error.strerror or error)) from None
     with stream:
         image = _identify(stream)
         pixels = image.width * image.height
@@ -89,19 +104,18 @@ def _identify(stream: io.IOBase) -> Image.Image:
     except UnidentifiedImageError:
         stream.seek(0)
         if not stream.read(1):
-            raise UnreadablePicture("the file is empty") from None
+            raise _unreadable("empty") from None
         kinds = "PNG, JPEG, WebP, GIF, BMP or TIFF"
-        raise UnreadablePicture(f"not a picture ({kinds}), whatever its name says") from None
+        raise _unreadable("no_picture", kinds=kinds) from None
     except MemoryError:
-        raise UnreadablePicture("there is too little memory to open it") from None
+        raise _unreadable("memory") from None
     except Exception as error:  # broken data make decoders raise almost anything
-        raise UnreadablePicture(f"its header is broken or cut off ({_short(error)})") from None
+        raise _unreadable("header", why=_short(error)) from None
 
 
 def _too_large(pixels: int, sides: str = "") -> UnreadablePicture:
-    return UnreadablePicture(
-        f"too large: {sides}{pixels / 1e6:.0f} megapixels, the limit is {MAX_PIXELS // 10**6}"
-    )
+    limit = str(MAX_PIXELS // 10**6)
+    return _unreadable("too_large", sides=sides, size=f"{pixels / 1e6:.0f}", limit=limit)
 
 
 def to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
@@ -118,10 +132,9 @@ def to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
                 return _to_pixels(image, size, channels)
         return _to_pixels(image, size, channels)
     except MemoryError:
-        sides = f"{image.width} x {image.height} pixels"
-        raise UnreadablePicture(f"there is too little memory to decode its {sides}") from None
+        raise _unreadable("memory") from None
     except Exception as error:  # broken data make decoders raise almost anything
-        raise UnreadablePicture(f"its pixels are broken or cut off ({_short(error)})") from None
+        raise _unreadable("broken", why=_short(error)) from None
 
 
 def _to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
@@ -178,7 +191,8 @@ def _padded(image: Image.Image, size: int) -> Image.Image:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(0x0112, 1)
+        turned: int = image.getexif().get(0x0112, 1)
+        return turned
     except Exception:  # a broken EXIF block is no reason to lose the picture
         return 1
 

@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sfumato.data.client import Answer, Client, DownloadError
+from sfumato.data.alone import alone, open_plain
+from sfumato.data.client import Answer, Client, DownloadError, broken_off
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 
 Progress = Callable[[int, "int | None"], None]
 """Called with the bytes that are here, and the bytes there will be (None: unknown)."""
@@ -81,10 +83,14 @@ def download(
 
     Raises:
         DownloadError: it could not be had; the sentence says what to do.
-        SfumatoError: another program is at it, or the folder cannot be written to.
+        SfumatoError: another program is at it, a link lies in the way, or the folder cannot be
+            written to.
     """
     partial = target.with_name(target.name + ".partial")
-    with _failures_of(target), _alone(partial):
+    # a file of its own: one that is held open could not be renamed on Windows
+    lock = target.with_name(f".{target.name}.lock")
+    taken = translate("download.busy", path=partial)
+    with _failures_of(target), alone(lock, taken), _begun(partial):
         if digest is not None and target.is_file() and digest.fits(target):
             return target
         resumed = partial.stat().st_size > 0
@@ -97,17 +103,13 @@ def download(
                     break
                 _discard(partial)
                 # the beginning may be the damaged part
-                raise DownloadError(
-                    f"What {url} sent has another {digest.kind} than the publisher states "
-                    f"({digest.value}). Try again later, or another mirror.",
-                    "checksum",
-                    again=resumed,
-                )
+                said = translate("download.digest", url=url, kind=digest.kind, value=digest.value)
+                raise DownloadError(said, "checksum", again=resumed)
             except DownloadError as error:
                 tried = 1 if partial.stat().st_size - before >= _PROGRESS else tried + 1
                 client.pause(error, tried)
                 resumed = resumed and error.kind != "checksum"
-        with partial.open("r+b") as file:
+        with open_plain(partial, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(partial, target)
         _beside(partial).unlink(missing_ok=True)
@@ -127,11 +129,8 @@ def require_space(folder: Path, size: int) -> None:
     """Raise DownloadError unless the disk of a folder has so many bytes free, and some more."""
     free = shutil.disk_usage(folder).free
     if free < size + _MARGIN:
-        raise DownloadError(
-            f"{size / 1e6:.1f} MB do not fit: the disk of {folder} has {free / 1e6:.1f} MB free. "
-            "Delete something, or choose another folder with -o.",
-            "space",
-        )
+        sizes = {"size": f"{size / 1e6:.1f}", "free": f"{free / 1e6:.1f}"}
+        raise DownloadError(translate("download.space", folder=folder, **sizes), "space")
 
 
 def _go_on(
@@ -166,7 +165,9 @@ def _go_on(
         require_space(partial.parent, (total or most) - start)
         strong = mark if mark and not mark.startswith("W/") else None
         modified = answer.headers.get("Last-Modified")
-        _beside(partial).write_text(json.dumps(asdict(_Origin(url, strong, modified))), "utf-8")
+        origin = _Origin(url, strong, modified)
+        with open_plain(_beside(partial), "wb") as file:
+            file.write(json.dumps(asdict(origin)).encode())
         _append(answer, partial, start, total, most, progress)
 
 
@@ -178,7 +179,7 @@ def _append(
     most: int,
     progress: Progress | None,
 ) -> None:
-    with partial.open("r+b") as file:
+    with open_plain(partial, "r+b") as file:
         file.truncate(start)
         file.seek(start)
         size = start
@@ -192,9 +193,7 @@ def _append(
             if progress:
                 progress(size, total)
     if total is not None and size != total:
-        raise DownloadError(
-            f"{answer.url} broke off after {size} of {total} bytes. Try again.", "connection", True
-        )
+        raise broken_off(answer.url, size, total)
 
 
 def _position(answer: Answer, have: int) -> tuple[int, int | None]:
@@ -216,23 +215,16 @@ def _whole(answer: Answer) -> int | None:
 
 def _other(partial: Path, url: str) -> DownloadError:
     _discard(partial)
-    return DownloadError(
-        f"{url} offers something else than before. Start again, from the beginning.",
-        "connection",
-        again=True,
-    )
+    return DownloadError(translate("download.other", url=url), "connection", again=True)
 
 
 def _too_large(url: str, most: int) -> DownloadError:
-    return DownloadError(
-        f"{url} is larger than the {most / 1e6:.1f} MB that were expected; refused. "
-        "Look at the address in a browser.",
-        "large",
-    )
+    said = translate("download.large", url=url, size=f"{most / 1e6:.1f}")
+    return DownloadError(said, "large")
 
 
 def _discard(partial: Path) -> None:
-    os.truncate(partial, 0)
+    open_plain(partial, "wb").close()
     _beside(partial).unlink(missing_ok=True)
 
 
@@ -252,34 +244,14 @@ def _read_origin(partial: Path) -> _Origin:
 
 
 @contextmanager
-def _alone(partial: Path) -> Iterator[None]:
-    """Hold the unfinished file, so that two programs do not write into it."""
-    partial.touch()
+def _begun(partial: Path) -> Iterator[None]:
+    """The unfinished file is there; an empty one is not left behind."""
+    open_plain(partial, "ab").close()
     try:
-        with _lock(partial):
-            yield
+        yield
     finally:
         if partial.is_file() and not partial.stat().st_size:
             partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def _lock(partial: Path) -> Iterator[None]:
-    if os.name == "nt":  # a file that is held open could not be renamed there
-        yield
-        return
-    import fcntl
-
-    with partial.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SfumatoError(
-                f"Another program is downloading to {partial}. Wait for it or stop it."
-            ) from None
-        except OSError:
-            pass  # a file system that knows no locks
-        yield
 
 
 @contextmanager
@@ -289,11 +261,7 @@ def _failures_of(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise DownloadError(
-                f"The disk of {target.parent} is full. Delete something and start again; it goes "
-                "on where it stopped.",
-                "space",
-            ) from None
-        raise SfumatoError(
-            f"{target} cannot be written ({error.strerror or error}). Choose another folder."
-        ) from None
+            said = translate("download.full", folder=target.parent)
+            raise DownloadError(said, "space") from None
+        why = error.strerror or error
+        raise SfumatoError(translate("download.unwritable", path=target, why=why)) from None

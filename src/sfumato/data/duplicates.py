@@ -12,12 +12,14 @@ None of the 22,000 pairs of different cut-outs was taken for a copy.
 Not every pair is compared.  Two hashes that differ in at most 11 bits agree wholly in at least one
 of 12 bands of 12 bits, so only pictures that share a band meet; where very many share one, each
 meets its nearest in the order of the remaining bits.  60,000 pictures take about `_COMPARISONS`
-comparisons, whatever they show; in a data set of very many similar pictures some pairs are missed.
+comparisons at most, whatever they show; in a data set of very many similar pictures some pairs are
+missed.  A picture that already has another standing for it is not compared again, so frames of one
+scene cost less than different pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image
@@ -55,7 +57,10 @@ def signature(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def similar_groups(
-    bits: np.ndarray, copies: np.ndarray, order: Sequence[int] | None = None
+    bits: np.ndarray,
+    copies: np.ndarray,
+    order: Sequence[int] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[list[int]]:
     """Groups of similar pictures.
 
@@ -66,61 +71,84 @@ def similar_groups(
         bits: (N, 144) booleans.
         copies: (N, C, 16, 16) uint8.
         order: all N positions; the earlier one stands for those similar to it.  Default 0 ... N-1.
+        progress: called now and then, with the phase "comparing".
 
     Returns:
         Groups of at least two positions, in the order of their firsts.
     """
-    near: dict[int, list[int]] = {}
-    for one, other in similar_pairs(bits, copies):
-        near.setdefault(one, []).append(other)
-        near.setdefault(other, []).append(one)
-    taken: set[int] = set()
+    if len(bits) < 2:
+        return []
+    bands = _Bands(bits)
+    free = np.ones(len(bits), dtype=bool)  # neither a member of a group nor a first
     groups = []
-    for first in range(len(bits)) if order is None else order:
-        if first in taken or first not in near:
+    for done, first in enumerate(range(len(bits)) if order is None else order):
+        if progress and not done % 500:
+            progress("comparing", done, len(bits))
+        if not free[first]:
             continue
-        members = [other for other in sorted(near[first]) if other not in taken]
-        if members:
-            taken.update((first, *members))
-            groups.append([first, *members])
+        free[first] = False
+        members = _similar_to(first, bands.near(first, free), copies)
+        if len(members):
+            free[members] = False
+            groups.append([first, *members.tolist()])
     return groups
 
 
 def similar_pairs(bits: np.ndarray, copies: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs (a, b), a < b, of similar pictures; see `similar_groups`."""
+    """Pairs (a, b), a < b, of similar pictures, for small sets; see `similar_groups`."""
     if len(bits) < 2:
         return []
+    bands = _Bands(bits)
+    later = np.ones(len(bits), dtype=bool)
     found: list[tuple[int, int]] = []
-    seen = np.empty(0, dtype=np.int64)
-    for pairs in _candidates(bits):
-        new = np.setdiff1d(pairs, seen, assume_unique=True)
-        seen = np.union1d(seen, new)
-        one, other = np.divmod(new, len(bits))
-        alike = _confirmed(copies, one, other)
-        found += zip(one[alike].tolist(), other[alike].tolist(), strict=True)
-    return sorted(found)
+    for one in range(len(bits)):
+        later[one] = False
+        others = _similar_to(one, bands.near(one, later), copies)
+        found += [(one, other) for other in others.tolist()]
+    return found
 
 
-def _candidates(bits: np.ndarray) -> Iterator[np.ndarray]:
-    """Pairs whose hashes are near, band by band, as numbers a * N + b, a < b, each once a band."""
-    count, length = len(bits), bits.shape[1] // _BANDS
-    words = np.packbits(bits, axis=1).view(np.uint16)
-    reach = max(_SHORTEST, _COMPARISONS // (_BANDS * count))
-    for band in range(_BANDS):
-        # this band first, then the bits after it, so that similar pictures stand together
-        turned = np.packbits(np.roll(bits, -band * length, axis=1), axis=1)
-        order = np.lexsort(turned.T[::-1])
-        head = turned[order, 0].astype(np.uint16) << 4 | turned[order, 1] >> 4
-        pairs = [np.empty(0, dtype=np.int64)]
-        for step in range(1, min(reach, count - 1) + 1):
-            (places,) = np.nonzero(head[step:] == head[:-step])
-            if not len(places):
-                break  # no band is shared by more pictures
-            one, other = order[places], order[places + step]
-            near = _SET_BITS[words[one] ^ words[other]].sum(axis=1) <= DISTANCE
-            one, other = one[near], other[near]
-            pairs.append(np.minimum(one, other) * count + np.maximum(one, other))
-        yield np.unique(np.concatenate(pairs))
+class _Bands:
+    """Hashes in the order of each band, to find those that are near one of them.
+
+    Args:
+        bits: (N, 144) booleans.
+    """
+
+    def __init__(self, bits: np.ndarray) -> None:
+        count, length = len(bits), bits.shape[1] // _BANDS
+        self._words = np.packbits(bits, axis=1).view(np.uint16)
+        self._orders = np.empty((_BANDS, count), dtype=np.int32)
+        self._low, self._high = np.empty_like(self._orders), np.empty_like(self._orders)
+        reach = max(_SHORTEST, _COMPARISONS // (_BANDS * count))
+        places = np.arange(count)
+        for band in range(_BANDS):
+            # this band first, then the bits after it, so that similar pictures stand together
+            turned = np.packbits(np.roll(bits, -band * length, axis=1), axis=1)
+            order = np.lexsort(turned.T[::-1])
+            head = turned[order, 0].astype(np.uint16) << 4 | turned[order, 1] >> 4
+            low, high = (np.searchsorted(head, head, side) for side in ("left", "right"))
+            self._orders[band] = order
+            self._low[band, order] = np.maximum(low, places - reach)
+            self._high[band, order] = np.minimum(high, places + reach + 1)
+
+    def near(self, index: int, wanted: np.ndarray) -> np.ndarray:
+        """Positions, in order, of the wanted ones that differ in at most `DISTANCE` bits."""
+        low, high = self._low[:, index], self._high[:, index]
+        (shared,) = np.nonzero(high - low > 1)  # bands that it is not alone in
+        if not len(shared):
+            return np.empty(0, dtype=np.int32)
+        found = np.concatenate([self._orders[band, low[band] : high[band]] for band in shared])
+        found = np.unique(found[wanted[found]])
+        apart = _SET_BITS[self._words[found] ^ self._words[index]].sum(axis=1)
+        near: np.ndarray = found[apart <= DISTANCE]
+        return near
+
+
+def _similar_to(one: int, others: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """Those of the others that really look like this one."""
+    alike: np.ndarray = others[_confirmed(copies, np.full(len(others), one), others)]
+    return alike
 
 
 def _confirmed(copies: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:

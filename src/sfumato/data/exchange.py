@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfumato.data.addresses import DownloadError
+from sfumato.locale import translate
 
 _BUFFER = 1 << 16
 
@@ -103,17 +104,11 @@ def complaints(host: str) -> Iterator[None]:
     except DownloadError:
         raise
     except TimeoutError:
-        raise DownloadError(f"{host} is too slow. Try again later.", "slow", True) from None
+        raise DownloadError(translate("network.slow", host=host), "slow", True) from None
     except ssl.SSLCertVerificationError as error:
-        raise DownloadError(
-            f"{host} cannot prove who it is ({error.verify_message}). Check the clock, and name "
-            "your certificates in SSL_CERT_FILE if this machine has its own.",
-            "connection",
-        ) from None
+        said = translate("network.tls", host=host, why=error.verify_message)
+        raise DownloadError(said, "connection") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         why = " ".join(str(getattr(error, "strerror", None) or error).split())[:120]
-        raise DownloadError(
-            f"The connection to {host} failed ({why or type(error).__name__}). Try again later.",
-            "connection",
-            again=True,
-        ) from None
+        said = translate("network.broken", host=host, why=why or type(error).__name__)
+        raise DownloadError(said, "connection", again=True) from None

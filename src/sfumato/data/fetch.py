@@ -1,7 +1,8 @@
 """A public data set, brought to where its loader looks for it.
 
-Downloads gather in a hidden folder beside the target and stay there when something goes wrong, so
-that the next call goes on; the target's name appears once everything is verified and unpacked.
+Downloads gather in a folder beside the target, NAME.download, and stay there when something goes
+wrong, so that the next call goes on, and a person may add what was brought by hand; the target's
+name appears once everything is verified and unpacked.  One program at a time does all this.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from sfumato.data.alone import alone, demand_own, open_plain
 from sfumato.data.catalogue import Entry, Remote
 from sfumato.data.client import Client, DownloadError
 from sfumato.data.download import download, hash_of, require_space
 from sfumato.data.unpack import Room, unpack
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 
 RECEIPT = ".sfumato.json"
 """In the folder of a fetched set: what was fetched, and how much it is."""
@@ -61,37 +64,44 @@ def fetch(
         watch: is told how far it is.
 
     Raises:
-        SfumatoError: nothing came, or the folder holds something else.
+        SfumatoError: nothing came, the folder holds something else, or another program fetches
+            into it.
     """
     folder = Path(os.path.abspath(folder))
     there = installed(entry, folder)
     if there is not None:
         return there
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SfumatoError(
-            f"{folder} holds something else, or {entry.name} in parts. "
-            "Rename or remove it, or choose another folder with -o."
-        )
-    aside = folder.with_name(f".{folder.name}.download")
+    taken = translate("fetch.busy", name=entry.name, folder=folder)
     try:
-        aside.mkdir(parents=True, exist_ok=True)
-        # the archive and what is in it lie side by side for a while
-        here = sum(one.stat().st_size for one in aside.iterdir() if one.is_file())
-        require_space(aside, max(0, entry.size - here) + entry.unpacked)
-        for remote in entry.files:
-            _bring(entry, remote, aside, client, mirror, watch)
-        ready = _unpacked(entry, aside, watch) if entry.unpacked else aside
-        files, size = _count(ready)
-        _write_receipt(entry, aside, ready, files, size)
-        if folder.is_dir():
-            folder.rmdir()
-        os.replace(ready, folder)
-        shutil.rmtree(aside, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with alone(folder.with_name(f".{folder.name}.lock"), taken):
+            # another program may have ended just now
+            return installed(entry, folder) or _fetch(entry, folder, client, mirror, watch)
     except OSError as error:
-        raise SfumatoError(
-            f"{folder} cannot be written ({error.strerror or error}). "
-            "Choose another folder with -o."
-        ) from None
+        why = error.strerror or error
+        raise SfumatoError(translate("fetch.unwritable", folder=folder, why=why)) from None
+
+
+def _fetch(
+    entry: Entry, folder: Path, client: Client, mirror: str | None, watch: Watch | None
+) -> Fetched:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SfumatoError(translate("fetch.occupied", name=entry.name, folder=folder))
+    aside = folder.with_name(f"{folder.name}.download")
+    aside.mkdir(exist_ok=True)
+    demand_own(aside)
+    # the archive and what is in it lie side by side for a while
+    here = sum(one.stat().st_size for one in aside.iterdir() if one.is_file())
+    require_space(aside, max(0, entry.size - here) + entry.unpacked)
+    for remote in entry.files:
+        _bring(entry, remote, aside, client, mirror, watch)
+    ready = _unpacked(entry, aside, watch) if entry.unpacked else aside
+    files, size = _count(ready)
+    _write_receipt(entry, aside, ready, files, size)
+    if folder.is_dir():
+        folder.rmdir()
+    os.replace(ready, folder)
+    shutil.rmtree(aside, ignore_errors=True)
     return Fetched(folder, files, size, already=False)
 
 
@@ -133,7 +143,7 @@ def _bring(
         if watch:
             watch(remote.name, done, total or remote.size)
 
-    failed: DownloadError | None = None
+    failed: list[str] = []
     for url in urls:
         try:
             download(url, target, client, 2 * remote.size, remote.digest, progress)
@@ -141,11 +151,18 @@ def _bring(
         except DownloadError as error:
             if error.kind in ("space", "stopped"):
                 raise
-            failed = error
-    raise SfumatoError(
-        f"{remote.name} could not be had: {failed} Or download it in a browser (see {entry.page}), "
-        f"put it into {aside}, and start again: it is verified and used."
+            failed.append(str(error))
+    others = [one.name for one in entry.files if not (aside / one.name).exists()]
+    said = translate(
+        "fetch.by_hand",
+        name=remote.name,
+        why=" ".join(dict.fromkeys(failed)),
+        addresses=", ".join(remote.urls),
+        folder=aside,
     )
+    if others[1:]:
+        said += " " + translate("fetch.by_hand_more", names=", ".join(others[1:]))
+    raise SfumatoError(said)
 
 
 def _unpacked(entry: Entry, aside: Path, watch: Watch | None) -> Path:
@@ -171,7 +188,8 @@ def _write_receipt(entry: Entry, aside: Path, ready: Path, files: int, size: int
         "files": files,
         "bytes": size,
     }
-    (ready / RECEIPT).write_text(json.dumps(receipt, indent=2) + "\n", "utf-8")
+    with open_plain(ready / RECEIPT, "wb") as file:
+        file.write(json.dumps(receipt, indent=2).encode() + b"\n")
 
 
 def _count(folder: Path) -> tuple[int, int]:

@@ -17,6 +17,7 @@ KINDS = {
     "blank": "check.blank",
     "duplicate": "check.duplicate",
     "near duplicate": "check.near",
+    "leak": "check.leak",
     "caption missing": "check.uncaptioned",
     "caption encoding": "check.encoding",
     "caption odd": "check.odd",
@@ -34,16 +35,19 @@ SERIOUS = (
     "blank",
     "duplicate",
     "near duplicate",
+    "leak",
     "caption missing",
     "caption encoding",
 )
-"""What harms a training and what a clean copy is free of; the rest is worth a look."""
+"""What harms a training and what a clean copy is free of, but for captions that nobody wrote; the
+rest is worth a look."""
 
 ADVICE = {
     "unreadable": "check.advice.unreadable",
     "blank": "check.advice.blank",
     "duplicate": "check.advice.duplicate",
     "near duplicate": "check.advice.near",
+    "leak": "check.advice.leak",
     "caption missing": "check.advice.uncaptioned",
     "caption encoding": "check.advice.encoding",
     "caption odd": "check.advice.odd",

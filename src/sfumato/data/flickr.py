@@ -8,7 +8,6 @@ picture is in both with different captions.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import re
@@ -27,6 +26,9 @@ TEST_SHARE = 1 / 32
 _TABLES = ("captions.txt", "results.csv")
 _FOLDERS = ("Images", "images", "flickr30k_images", "flickr30k-images", "Flicker8k_Dataset")
 _LONGEST_TEXT = 1 << 28
+_BARRED, _COMMAS = "image_name|", ("image,caption", "image_name,caption")
+# a.jpg,"a caption, ""quoted"", as it should be"
+_QUOTED = re.compile(r'(?:"((?:[^"]|"")*)"|([^",]*))\s*,\s*"((?:[^"]|"")*)"')
 # "4   A dog runs across the grass ." where "4| A dog ..." was meant
 _TORN = re.compile(r"\s*(\d+)\s+(.+)")
 
@@ -66,6 +68,17 @@ def find_flickr() -> Path | None:
 def looks_like_flickr(root: Path) -> bool:
     """Whether the folder has the table of captions and the folder of photographs."""
     return _table(root) is not None and _images(root) is not None
+
+
+def has_flickr_captions(root: Path) -> bool:
+    """Whether it also begins as such a table does, not as anybody's own captions.txt."""
+    table = _table(root) if looks_like_flickr(root) else None
+    try:
+        with table.open("rb") if table else io.BytesIO() as file:
+            head = _head(decode_text(file.read(1000))[0])
+    except OSError:
+        return False
+    return head.startswith(_BARRED) or head in _COMMAS
 
 
 def scan_flickr(root: Path, split: str) -> Scan:
@@ -130,11 +143,11 @@ def read_captions(table: Path, remarks: list[Problem]) -> dict[str, tuple[str, .
     except OSError as error:
         raise SfumatoError(f"{table} cannot be read ({error.strerror}). Mend it.") from None
     # the header decides, not the file's name: both names carry both forms
-    head = text.split("\n", 1)[0].strip().lower().replace(" ", "")
-    if head.startswith("image_name|"):
+    head = _head(text)
+    if head.startswith(_BARRED):
         rows = _barred(text)
-    elif head in ("image,caption", "image_name,caption"):
-        rows = _comma(table, text)
+    elif head in _COMMAS:
+        rows = _comma(text)
     else:
         raise SfumatoError(
             f"{table} begins with {head[:60]!r}, not with image,caption or "
@@ -163,17 +176,23 @@ def _barred(text: str) -> list[tuple[int, str, str]]:
     return rows
 
 
-def _comma(table: Path, text: str) -> list[tuple[int, str, str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
+def _comma(text: str) -> list[tuple[int, str, str]]:
     rows = []
-    try:
-        for cells in reader:
-            if reader.line_num > 1 and cells:
-                # a caption whose commas nobody quoted is still one caption
-                rows.append((reader.line_num, cells[0].strip(), ",".join(cells[1:])))
-    except csv.Error as error:
-        raise SfumatoError(f"{table} is not a readable table ({error}). Mend it.") from None
+    for number, line in enumerate(text.split("\n")[1:], start=2):
+        if not line.strip():
+            continue
+        if quoted := _QUOTED.fullmatch(line.strip()):
+            cells = [cell.replace('""', '"') for cell in (quoted[1] or quoted[2], quoted[3])]
+        else:  # nobody quoted its commas, or a quote is never closed: still one caption
+            cells = line.split(",", 1)
+            odd = line.count('"') % 2 == 1
+            cells = [cell.strip(' \t\r"' if odd else None) for cell in cells]
+        rows.append((number, cells[0].strip(), cells[1] if len(cells) > 1 else ""))
     return rows
+
+
+def _head(text: str) -> str:
+    return text.split("\n", 1)[0].strip().lower().replace(" ", "").replace('"', "")
 
 
 def _table(root: Path) -> Path | None:

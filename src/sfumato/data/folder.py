@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -46,6 +47,7 @@ class FolderSource:
     Attributes:
         unreadable: reason for each index that cannot be read.
         dimensions: (width, height) of each picture as stored; (0, 0) where unreadable.
+        parts: names of the parts that were joined, see `joined`; else empty.
 
     Args:
         root: the folder; a subfolder "train" (or "test", "val") is used where there is one.
@@ -78,13 +80,47 @@ class FolderSource:
         source._begin(found, root, size, channels, broken_share)
         return source
 
+    @classmethod
+    def joined(cls, root: Path, parts: Mapping[str, FolderSource]) -> Self:
+        """Several parts of a folder as one data set; a picture is named by its part first.
+
+        Args:
+            parts: name of the subfolder -> its pictures; of one size and number of channels.
+        """
+        whole = cls.__new__(cls)
+        found = Scan(root, root.name)
+        sources = list(parts.values())
+        whole.unreadable, whole._why, whole.dimensions, whole.parts = {}, {}, [], tuple(parts)
+        for part, source in parts.items():
+            one, start = source._found, len(found.paths)
+            found.paths += one.paths
+            found.names += [f"{part}/{name}" for name in one.names]
+            found.captions += one.captions
+            found.labels += one.labels
+            for said in one.remarks:
+                # one about all of a part stays so
+                origin = part if said.origin == one.name else f"{part}/{said.origin}"
+                found.remarks.append(replace(said, origin=origin))
+            whole.unreadable.update((start + i, why) for i, why in source.unreadable.items())
+            whole._why.update((start + i, why) for i, why in source._why.items())
+            whole.dimensions += source.dimensions
+        if all(source.classes for source in sources):
+            found.classes = tuple(sorted({label for one in sources for label in one.classes}))
+        whole.name, whole.classes, whole._found = found.name, found.classes, found
+        whole.size, whole.channels = sources[0].size, sources[0].channels
+        pixels = [source._pixels for source in sources if source._pixels is not None]
+        whole._pixels = np.concatenate(pixels) if len(pixels) == len(sources) else None
+        return whole
+
     def _begin(
         self, found: Scan, root: Path, size: int, channels: int | None, broken_share: float
     ) -> None:
         self.name = found.name
+        self.parts: tuple[str, ...] = ()
         self.size = size
         self.classes = found.classes
         self.unreadable: dict[int, str] = dict(found.refused)
+        self._why: dict[int, UnreadablePicture] = {}
         self.dimensions: list[tuple[int, int]] = [(0, 0)] * len(found.paths)
         self._found = found
         self.channels = channels or self._judge_channels()
@@ -110,10 +146,12 @@ class FolderSource:
     def report(self) -> Report:
         """Unreadable pictures, odd captions, refused paths."""
         names = self._found.names
-        broken = [
-            Problem(names[index], reason, replaced=True)
-            for index, reason in sorted(self.unreadable.items())
-        ]
+        broken = []
+        for index, reason in sorted(self.unreadable.items()):
+            why = self._why.get(index, UnreadablePicture(reason))
+            if str(why) != reason:  # told in another way since
+                why = UnreadablePicture(reason)
+            broken.append(Problem(names[index], reason, True, kind=why.kind, values=why.values))
         return Report((*broken, *self._found.remarks), len(self))
 
     def _example(self, index: int) -> Example:
@@ -197,7 +235,7 @@ class FolderSource:
                 chunk = todo[start : start + _CHUNK]
                 for index, result in zip(chunk, pool.map(guarded, chunk), strict=True):
                     if isinstance(result, UnreadablePicture):
-                        self.unreadable[index] = str(result)
+                        self.unreadable[index], self._why[index] = str(result), result
                         results.append((index, None))
                     else:
                         results.append((index, result))

@@ -8,11 +8,12 @@ from typing import Any
 
 from sfumato.data.example import Problem, Source
 from sfumato.data.findings import KINDS, SERIOUS, spoken
+from sfumato.data.member_names import plain
 from sfumato.data.scan import Scan
 from sfumato.locale import translate
 
 FEW = 100
-"""Below so many pictures a model learns to repeat them; the same bar as in training."""
+"""With fewer pictures a model learns to repeat them, and a person should know."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class HealthReport:
         stands_for: index of a picture -> index of the one that makes it superfluous.
         places: origin -> index, of all that the findings and groups name.
         dimensions: (width, height) as stored, (0, 0) where unknown; empty where all are.
+        parts: the folder's parts that were looked at together ("train", "test"); the names of
+            their pictures begin with them.  Empty where there is one part only.
         source: what was looked at.
         files: the picture files, where there are any; indices are the source's.
     """
@@ -50,6 +53,7 @@ class HealthReport:
     stands_for: dict[int, int] = field(default_factory=dict, repr=False)
     places: dict[str, int] = field(default_factory=dict, repr=False)
     dimensions: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    parts: tuple[str, ...] = ()
     source: Source | None = field(default=None, repr=False, compare=False)
     files: Scan | None = field(default=None, repr=False, compare=False)
 
@@ -62,6 +66,10 @@ class HealthReport:
     def serious(self) -> int:
         """How many findings would harm a training, see `SERIOUS`."""
         return sum(len(self.findings.get(kind, ())) for kind in SERIOUS)
+
+    def part(self, name: str) -> str:
+        """The part that a picture belongs to; "" where there is one part only."""
+        return name.partition("/")[0] if self.parts else ""
 
     def counts(self) -> dict[str, int]:
         """How many findings of each kind, zeros included."""
@@ -92,7 +100,8 @@ class HealthReport:
             if not found:
                 continue
             lines.append(translate(meaning, count=len(found)))
-            lines += [f"  {one.origin}: {spoken(one)}" for one in found[:limit]]
+            # names come from strangers and may hold what commands a terminal
+            lines += [plain(f"  {one.origin}: {spoken(one)}") for one in found[:limit]]
             if len(found) > limit:
                 lines.append(translate("check.more", count=len(found) - limit))
         end = "check.healthy" if self.healthy else "check.unchanged"
@@ -104,16 +113,18 @@ class HealthReport:
     def summary(self) -> list[str]:
         """What the data set is, in a few lines."""
         key = "check.classes" if self.classes else "check.summary"
-        facts = {"name": self.name, "total": self.total, "captions": self.captions}
+        facts = {"name": plain(self.name), "total": self.total, "captions": self.captions}
         judged = {"size": self.size, "channels": self.channels}
         classes = {"classes": len(self.classes)} if self.classes else {}
         lines = [translate(key, **facts, **judged, **classes)]
+        if self.parts:
+            lines.append(translate("check.parts", parts=", ".join(self.parts)))
         balance = self.balance()
         if balance and balance[0][1] != balance[1][1]:
             (large, most), (small, least) = balance
             lines.append(
                 translate(
-                    "check.balance", large=large, most=most, small=small, least=least,
+                    "check.balance", large=plain(large), most=most, small=plain(small), least=least,
                     share=percent(most, sum(self.classes.values())),
                 )
             )  # fmt: skip
@@ -132,6 +143,7 @@ class HealthReport:
         return {
             "name": self.name,
             "pictures": self.total,
+            "parts": list(self.parts),
             "size": self.size,
             "channels": self.channels,
             "captions": self.captions,

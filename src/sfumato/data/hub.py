@@ -8,18 +8,18 @@ the samples used are transferred, once, into tars on this machine (`sfumato.data
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sfumato.data.columns import Columns, choose, content_of, number_of, options_of
 from sfumato.data.decode import UnreadablePicture
-from sfumato.data.folder import FolderSource
 from sfumato.data.parquet import say
 from sfumato.data.scan import Scan
-from sfumato.data.shards import ShardSource
+from sfumato.data.shards import LargeSource, ShardSource
 from sfumato.data.stream import MAX_BYTES, Streamed, materialise, stored
 from sfumato.errors import SfumatoError
 
@@ -47,7 +47,7 @@ class Address:
     max_bytes: int = MAX_BYTES
 
 
-class HubSource(FolderSource):
+class HubSource(LargeSource):
     """A data set that `datasets` holds in memory-mapped files; see `Source`."""
 
     def __init__(
@@ -124,6 +124,11 @@ def hub_source(
         SfumatoError: `datasets` is missing, or it finds no such data set.
     """
     asked = parse(address)
+    if Path(asked.name).exists():  # the library would take it for the data set
+        raise SfumatoError(
+            f"{address} means a data set of the Hub, but a folder {asked.name} is here. Write "
+            f"./{asked.name} for the folder, or work in another folder for the Hub's."
+        )
     datasets = _datasets()
     part = _part(datasets, asked, split)
     if asked.streaming or asked.limit is not None:
@@ -142,9 +147,13 @@ def _streamed(
     channels: int | None,
     broken_share: float,
 ) -> ShardSource:
+    notes: dict[str, Any] = {}
+
     def samples(start: int) -> Iterator[Streamed]:
-        stream = _load(datasets, asked, part, streaming=True)
+        pinned = _pinned(datasets, asked, part, notes)
+        stream = _load(datasets, pinned, part, streaming=True)
         columns = _columns(asked, stream)
+        notes["classes"] = list(columns.names)
         stream = _encoded(datasets, stream, columns)
         try:
             for row in stream.skip(start) if start else stream:
@@ -165,7 +174,7 @@ def _streamed(
         "text": asked.text,
     }
     name = f"{PREFIX}{asked.name}"
-    folder = materialise(name, identity, samples, asked.limit, asked.max_bytes)
+    folder = materialise(name, identity, samples, asked.limit, asked.max_bytes, notes=notes)
     return stored(folder, name, size, channels, broken_share, asked.limit)
 
 
@@ -195,6 +204,49 @@ def _part(datasets: Any, asked: Address, split: str) -> str:
         if name in there and name != asked.split:
             return name
     raise SfumatoError(f"{asked.name} has no test part (it has: {', '.join(there)}).")
+
+
+def _pinned(datasets: Any, asked: Address, part: str, notes: dict[str, Any]) -> Address:
+    """The address with the commit that the store was begun with, which ``notes`` keep.
+
+    Raises:
+        SfumatoError: there is no commit to go back to, and the files are others now.
+    """
+    kept = notes.get("origin") or {}
+    if commit := kept.get("commit") or (None if kept else _commit(datasets, asked)):
+        notes["origin"] = {"commit": commit}
+        return replace(asked, revision=commit)
+    now = _fingerprint(datasets, asked, part)
+    if kept.get("fingerprint", now) != now:
+        raise SfumatoError(
+            f"{PREFIX}{asked.name} has changed since a part of it was stored. Name the revision "
+            f"that you want: {PREFIX}{asked.name}@REVISION."
+        )
+    notes["origin"] = {"fingerprint": now}
+    return asked
+
+
+def _commit(datasets: Any, asked: Address) -> str | None:
+    """What the revision (or the newest one) is at this moment; None offline."""
+    if datasets.config.HF_HUB_OFFLINE:
+        return None
+    try:
+        from huggingface_hub import HfApi
+
+        return HfApi().dataset_info(asked.name, revision=asked.revision, timeout=30).sha
+    except Exception:  # the loading that follows tells what is wrong
+        return None
+
+
+def _fingerprint(datasets: Any, asked: Address, part: str) -> str:
+    """A hash over the state of the files that are read, as the library knows it."""
+    try:
+        made = datasets.load_dataset_builder(asked.name, asked.config, revision=asked.revision)
+        files = (made.config.data_files or {}).get(part)
+        state = repr((sorted(map(str, files)), files.origin_metadata) if files else made.hash)
+    except Exception as error:
+        raise _not_found(asked, error) from None
+    return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
 
 def _load(datasets: Any, asked: Address, part: str, streaming: bool) -> Any:

@@ -36,7 +36,7 @@ FASHION_CLASSES = (
 
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 DIGITS = tuple("0123456789")
-_INSIDE = ("raw", "MNIST/raw", "FashionMNIST/raw")
+_INSIDE = {"mnist": ("raw", "MNIST/raw"), "fashion-mnist": ("raw", "FashionMNIST/raw")}
 _PREFIXES = {"train": "train", "test": "t10k"}
 _PICTURES, _LABELS = 0x803, 0x801
 _MAX_BYTES = 4 << 30
@@ -134,33 +134,47 @@ def mnist(size: int | None = None, channels: int | None = None, split: str = "tr
         SfumatoError: it is not there.
     """
     cure = "Fetch it (sfumato data fetch mnist) or put its four IDX files there."
-    folder = idx_folder(required("mnist", _holds_idx, cure))
+    required("mnist", lambda root: idx_folder(root, "mnist") is not None, cure)
+    folder = find_mnist()
     assert folder is not None
     return IdxSource(folder, size, channels, split, DIGITS, "mnist")
 
 
 def find_mnist() -> Path | None:
     """The folder with MNIST, see `sfumato.data.places`."""
-    found = found_in("mnist", _holds_idx)
-    return idx_folder(found) if found else None
+    found = found_in("mnist", lambda root: idx_folder(root, "mnist") is not None)
+    return idx_folder(found, "mnist") if found else None
 
 
 def find_fashion_mnist() -> Path | None:
     """The folder with Fashion-MNIST: its data folder, SFUMATO_DATA itself, or Debian's."""
     # the folder of that name first: SFUMATO_DATA itself may hold plain MNIST
     own = [Path(place)] if (place := os.environ.get(VARIABLE)) else []
-    found = found_in("fashion-mnist", _holds_idx, [*own, DEBIAN_FOLDER])
-    return idx_folder(found) if found else None
+    name = "fashion-mnist"
+    places = [*own, DEBIAN_FOLDER]
+    found = found_in(name, lambda root: idx_folder(root, name) is not None, places)
+    return idx_folder(found, name) if found else None
 
 
-def idx_folder(root: Path) -> Path | None:
-    """The folder itself, or the one inside where torchvision puts the files; None without any."""
-    places = (root, *(root / inside for inside in _INSIDE))
-    return next((place for place in places if looks_like_idx(place)), None)
+def idx_folder(root: Path, name: str | None = None) -> Path | None:
+    """The folder itself, or the one inside where torchvision puts the files; None without any.
 
+    Args:
+        root: the folder.
+        name: "mnist" or "fashion-mnist"; None for either.
 
-def _holds_idx(root: Path) -> bool:
-    return idx_folder(root) is not None
+    Raises:
+        SfumatoError: no name is given, and the files of both are inside.
+    """
+    if looks_like_idx(root):
+        return root
+    names = [name] if name else [*_INSIDE]
+    inside = dict.fromkeys(root / place for name in names for place in _INSIDE[name])
+    found = [place for place in inside if looks_like_idx(place)]
+    if len(found) > 1 and name is None:
+        told = " and ".join(str(place) for place in found)
+        raise SfumatoError(f"{root} holds several data sets: {told}. Name one of these folders.")
+    return found[0] if found else None
 
 
 def looks_like_idx(folder: Path) -> bool:

@@ -18,6 +18,13 @@ def shown(name: str) -> str:
     return repr(name if len(name) <= 80 else name[:77] + "...")
 
 
+def plain(text: str) -> str:
+    """Text for a terminal: what is no letter or sign (a control, a turn of direction) escaped."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def safe_parts(name: str) -> tuple[str, ...]:
     """The folders and the file that a member is written to, below the target.
 
@@ -47,10 +54,11 @@ def safe_parts(name: str) -> tuple[str, ...]:
         raise refused(name, "lies too deep or has too long a path")
     if any(len(part.encode()) > _LONGEST for part in parts):
         raise refused(name, "has too long a name")
-    return tuple(_for_windows(part) for part in parts)
+    return tuple(for_windows(part) for part in parts)
 
 
-def _for_windows(part: str) -> str:
+def for_windows(part: str) -> str:
+    """A folder's or file's own name as Windows can store it."""
     part = _FORBIDDEN.sub("_", part)
     stripped = part.rstrip(". ")
     part = stripped + "_" * (len(part) - len(stripped))

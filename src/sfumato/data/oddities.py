@@ -20,6 +20,11 @@ _NUMBERED = re.compile(
     r"[\s_\-()]*\d[\d\s_\-.()a-f]*",
     re.IGNORECASE,
 )
+# Latin without phonetic signs, the Cyrillic of today, punctuation, common symbols, emoji
+_WRITTEN = re.compile(
+    r"[ -~\u00a0-\u017f\u0218-\u021b\u0401-\u045f\u0490\u0491\u2010-\u203a\u20ac\u2116\u2122"
+    r"\u2600-\u27bf\ufe0f\U0001f300-\U0001faff]+"
+)
 
 
 def oddity(caption: str) -> tuple[str, dict[str, Any]] | None:
@@ -47,8 +52,9 @@ def oddity(caption: str) -> tuple[str, dict[str, Any]] | None:
 def mended(caption: str) -> str:
     """UTF-8 that was read as cp1251 or cp1252 ("РєРѕС‚", "cafÃ©") as it was meant.
 
-    Text in any other state comes back as it is: what these encodings make of real words is
-    practically never valid UTF-8.
+    Short real words in capitals are valid UTF-8 too ("Её", "SKRÅ’S"), so a repair is accepted only
+    if it gives signs that captions are written in (`_WRITTEN`), and if the text before it is one
+    that nobody writes (`_unwritten`).  Text in any other state comes back as it is.
     """
     if caption.isascii():
         return caption
@@ -57,11 +63,38 @@ def mended(caption: str) -> str:
             meant = _bytes(caption, encoding).decode("utf-8")
         except (UnicodeEncodeError, UnicodeDecodeError):
             continue
+        if not _unwritten(caption, meant):
+            continue
         # composed and without what a text file may hold beside its text
         meant = " ".join(unicodedata.normalize("NFC", meant).split())
-        if meant and meant.isprintable():
+        if _WRITTEN.fullmatch(meant) and meant.isprintable():
             return meant
     return caption
+
+
+def _unwritten(wrong: str, meant: str) -> bool:
+    """Whether a sign that became several stands where no writer puts such signs.
+
+    Args:
+        wrong: the caption; each of its signs is one byte of ``meant`` in UTF-8.
+    """
+    place, joined = 0, False
+    for sign in meant:
+        width = len(sign.encode())
+        first, second = wrong[place], wrong[place + 1 : place + 2]
+        before, after = wrong[place - 1 : place] if place else "", wrong[place + width :][:1]
+        if width > 2:  # of these, _WRITTEN takes only dashes, quotes and emoji: "â€™", "ðŸ˜€"
+            return True
+        if width == 2:
+            # a capital inside a small word, or pair after pair: "fÃ©", "Р°Р±"
+            if before.islower() or (joined and before not in "ЎҐЁЄІЇ"):
+                return True
+            alone = not second.isupper() and (not before.isupper() or after.islower())
+            if first in "ÂÃ" and second not in "…‘’“”–—»" and alone:  # "Â°", "Ã©cole", "DÃ©cor"
+                return True
+        joined = width == 2
+        place += width
+    return False
 
 
 def _bytes(text: str, encoding: str) -> bytes:

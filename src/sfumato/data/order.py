@@ -13,7 +13,19 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from sfumato.data.example import Source
 from sfumato.diffusion.randomness import seed_of
+
+
+def visits_of(source: Source) -> tuple[int, ...]:
+    """The positions of an epoch, for a source that wants some of them visited several times.
+
+    Such a source has a method ``visits(index) -> int``.  Empty where every one comes once.
+    """
+    often = getattr(source, "visits", None)
+    if often is None:
+        return ()
+    return tuple(place for place in range(len(source)) for _ in range(often(place)))
 
 
 def indices(seed: int, start: int, count: int, length: int) -> list[int]:

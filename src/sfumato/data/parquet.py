@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sfumato.data.captions import METADATA_NAMES
-from sfumato.data.columns import Columns, choose, content_of, number_of, options_of
+from sfumato.data.columns import (
+    Columns,
+    choose,
+    class_order,
+    content_of,
+    number_of,
+    options_of,
+)
 from sfumato.data.decode import UnreadablePicture
 from sfumato.data.example import Problem
 from sfumato.data.folder import CACHE_LIMIT, FolderSource
-from sfumato.data.scan import EXTENSIONS, Scan
-from sfumato.data.stream import Streamed, materialise, stored
+from sfumato.data.parquet_rows import Cells, batches, open_parquet, rows_of, too_large
+from sfumato.data.scan import Scan, holds_pictures
+from sfumato.data.stream import Streamed, materialise, note, stored
 from sfumato.errors import SfumatoError
 
-_GROUPS = 2  # row groups whose pictures are held while a file is read from start to end
+_TEXT_BYTES = 1 << 30  # captions and labels of files that are read at once
 _PARTS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 
 
@@ -33,40 +39,27 @@ class ParquetSource(FolderSource):
         size: int,
         channels: int | None,
         broken_share: float,
+        classes: tuple[str, ...] = (),
     ) -> None:
-        self._files = [_open(path) for path in files]
-        self._columns = columns
-        self._lock = threading.Lock()
-        self._held: OrderedDict[tuple[int, int], list[Any]] = OrderedDict()
+        opened = [open_parquet(path) for path in files]
+        self._cells = Cells(files, opened, columns.image)
         self._places: list[tuple[int, int, int]] = []
         rows: list[tuple[tuple[str, ...], str | None]] = []
         found = Scan(files[0].parent, name)
-        for number, (path, file) in enumerate(zip(files, self._files, strict=True)):
+        for number, (path, file) in enumerate(zip(files, opened, strict=True)):
             for group in range(file.metadata.num_row_groups):
                 kept = [column for column in (columns.text, columns.label) if column]
-                told = _rows(path, file, group, kept)
+                told = _told(path, file, group, kept)
                 self._places += [(number, group, row) for row in range(len(told))]
                 found.paths += [path] * len(told)
                 found.names += [f"{path.name}[{len(rows) + row}]" for row in range(len(told))]
                 rows += [columns.said(row) for row in told]
-        say(rows, columns, found)
+        say(rows, columns, found, classes)
         self._begin(found, files[0].parent, size, channels, broken_share)
-        self._held.clear()
+        self._cells.clear()
 
     def _stored(self, index: int) -> bytes:
-        number, group, row = self._places[index]
-        with self._lock:
-            held = self._held.get((number, group))
-            if held is None:
-                file = self._files[number]
-                try:
-                    held = file.read_row_group(group, [self._columns.image])[0].to_pylist()
-                except Exception as error:  # Arrow has many kinds of its own
-                    raise UnreadablePicture(f"cannot be opened ({error})") from None
-                self._held[number, group] = held
-                if len(self._held) > _GROUPS:
-                    self._held.popitem(last=False)
-        content = content_of(held[row])
+        content = content_of(self._cells.at(*self._places[index]))
         if not content:
             raise UnreadablePicture("has no bytes of its own (a mere path is not followed)")
         return content
@@ -99,26 +92,31 @@ def parquet_source(
         SfumatoError: pyarrow is missing, not parquet, or no column of pictures.
     """
     files = _part(path, split)
-    first = _open(files[0])
+    first = open_parquet(files[0])
     columns = columns_of(files[0], first.schema_arrow, image, text)
     name = path.resolve().name.removesuffix(".parquet")
     side = size or 64
-    rows = sum(_open(file).metadata.num_rows for file in files)
-    if limit is None and rows * (channels or 3) * side * side <= CACHE_LIMIT:
-        return ParquetSource(files, columns, name, side, channels, broken_share)
+    rows = sum(open_parquet(file).metadata.num_rows for file in files)
+    classes = columns.names
+    if split == "test" and not classes and not columns.text:
+        classes = _classes_of_train(path, columns)
+    if limit is None and rows * (channels or 4) * side * side <= CACHE_LIMIT:
+        return ParquetSource(files, columns, name, side, channels, broken_share, classes)
+    notes: dict[str, Any] = {}
 
     def samples(start: int) -> Iterator[Streamed]:
+        notes["classes"] = list(classes)
         for file in files:
-            opened = _open(file)
-            if start >= opened.metadata.num_rows:
-                start -= opened.metadata.num_rows
-                continue
-            yield from _streamed(file, opened, columns, start)
-            start = 0
+            opened = open_parquet(file)
+            for group in range(opened.metadata.num_row_groups):
+                count = opened.metadata.row_group(group).num_rows
+                if start < count:
+                    yield from _streamed(file, opened, group, columns, start, notes)
+                start = max(0, start - count)
 
     states = [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     identity = {"parquet": states, "image": columns.image, "text": columns.text}
-    folder = materialise(name, identity, samples, limit, expected=rows)
+    folder = materialise(name, identity, samples, limit, expected=rows, notes=notes)
     return stored(folder, name, size, channels, broken_share, limit)
 
 
@@ -156,7 +154,7 @@ def looks_like_parquet(root: Path) -> bool:
         for path in inside
         if path.suffix.lower() == ".parquet" and path.name.lower() not in METADATA_NAMES
     ]
-    return bool(tables) and not any(path.suffix.lower() in EXTENSIONS for path in inside)
+    return bool(tables) and not holds_pictures(root)
 
 
 def columns_of(path: Path, schema: Any, image: str | None, text: str | None) -> Columns:
@@ -178,12 +176,17 @@ def columns_of(path: Path, schema: Any, image: str | None, text: str | None) -> 
     return choose(path.name, schema.names, pictures, image, text, _noted(schema.metadata or {}))
 
 
-def say(rows: list[tuple[tuple[str, ...], str | None]], columns: Columns, found: Scan) -> None:
-    """Enter captions, labels and classes of all rows into a scan."""
+def say(
+    rows: list[tuple[tuple[str, ...], str | None]],
+    columns: Columns,
+    found: Scan,
+    classes: tuple[str, ...] = (),
+) -> None:
+    """Enter captions, labels and classes (known ones first) of all rows into a scan."""
     found.labels = [label for _, label in rows]
     labels = [label for label in found.labels if label is not None]
     if not any(captions for captions, _ in rows) and labels and len(labels) == len(rows):
-        found.classes = columns.names or tuple(sorted(set(labels)))
+        found.classes = class_order(labels, columns.names or classes)
         found.captions = [(label,) for label in labels]
         return
     bare = 0
@@ -211,6 +214,8 @@ def _noted(metadata: dict[bytes, bytes]) -> dict[str, tuple[str, ...]]:
 def _part(path: Path, split: str) -> list[Path]:
     if split not in _PARTS:
         raise SfumatoError(f"Parquet data have no part {split!r}. Take train or test.")
+    if path.is_file() and split == "train":
+        return [path]  # a file that is named is what is wanted, whatever its name says
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     files = [file for file in files if file.name.lower() not in METADATA_NAMES]
 
@@ -227,39 +232,51 @@ def _part(path: Path, split: str) -> list[Path]:
     return files
 
 
-def _open(path: Path) -> Any:
+def _classes_of_train(path: Path, columns: Columns) -> tuple[str, ...]:
+    """The train part's classes, so that a class has one number in both."""
     try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise SfumatoError(
-            f'{path.name} needs pyarrow. Install it: pip install "sfumato[parquet]".'
-        ) from None
-    try:
-        return parquet.ParquetFile(path)
-    except Exception as error:
-        raise SfumatoError(
-            f"{path} is not a readable parquet file ({error}). Take another copy of it."
-        ) from None
+        files = [] if path.is_file() or not columns.label else _part(path, "train")
+    except SfumatoError:  # there is none
+        files = []
+    labels: set[str] = set()
+    for one in files:
+        file = open_parquet(one)
+        for group in range(file.metadata.num_row_groups):
+            rows = _told(one, file, group, [str(columns.label)])
+            labels.update(label for row in rows if (label := columns.said(row)[1]))
+    return class_order(labels)
 
 
-def _rows(path: Path, file: Any, group: int, columns: list[str]) -> list[dict[str, Any]]:
+def _told(path: Path, file: Any, group: int, columns: list[str]) -> list[dict[str, Any]]:
+    """Texts and labels of a row group."""
     if not columns:
         return [{} for _ in range(file.metadata.row_group(group).num_rows)]
-    try:
-        return list(file.read_row_group(group, columns).to_pylist())
-    except Exception as error:
-        raise SfumatoError(f"{path} is damaged ({error}). Take another copy of it.") from None
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for batch in batches(path, file, group, columns):
+        size += batch.nbytes
+        if size > _TEXT_BYTES:
+            raise SfumatoError(
+                f"{path} has more than {_TEXT_BYTES >> 20} MiB of captions in one row group. "
+                "Name another column with ?text=COLUMN."
+            )
+        rows += [row or {} for row in rows_of(batch)]
+    return rows
 
 
-def _streamed(path: Path, file: Any, columns: Columns, start: int) -> Iterator[Streamed]:
+def _streamed(
+    path: Path, file: Any, group: int, columns: Columns, start: int, notes: dict[str, Any]
+) -> Iterator[Streamed]:
     wanted = [name for name in (columns.image, columns.text, columns.label) if name]
     position = 0
-    try:
-        for batch in file.iter_batches(batch_size=64, columns=wanted):
-            if position + len(batch) > start:
-                for row in batch.slice(max(0, start - position)).to_pylist():
+    for batch in batches(path, file, group, wanted):
+        if position + len(batch) > start:
+            skipped = max(0, start - position)
+            for number, row in enumerate(rows_of(batch.slice(skipped)), position + skipped):
+                if row is None:
+                    note(notes, f"{path.name}[group {group}, row {number}]", too_large())
+                    yield Streamed(b"")
+                else:
                     captions, label = columns.said(row)
                     yield Streamed(content_of(row[columns.image]), captions, label)
-            position += len(batch)
-    except (OSError, ValueError) as error:  # Arrow's own kinds derive from these
-        raise SfumatoError(f"{path} is damaged ({error}). Take another copy of it.") from None
+        position += len(batch)

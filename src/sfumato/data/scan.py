@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from sfumato.data.captions import METADATA_NAMES, named_by, read_caption_file, read_metadata
+from sfumato.data.columns import class_order
 from sfumato.data.example import Problem
 from sfumato.data.findings import remark
 from sfumato.errors import SfumatoError
@@ -71,9 +72,18 @@ def scan(folder: Path, split: str = "train") -> Scan:
     sidecars = _sidecars(files)
     if tables or any(_sidecar(name, sidecars) for name in pictures):
         _caption(result, tables, sidecars)
-    elif not _classify(result):
+    elif not _classify(result, _classes_of_train(folder) if split == "test" else ()):
         _caption(result, {}, {})
     return result
+
+
+def holds_pictures(root: Path) -> bool:
+    """Whether a picture lies in the folder or anywhere inside it (hidden ones do not count)."""
+    return any(
+        PurePath(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
+        for _, _, names in os.walk(root)
+        for name in names
+    )
 
 
 def _split_folder(folder: Path, split: str) -> Path:
@@ -141,6 +151,7 @@ def _metadata(files: list[str], result: Scan) -> dict[str, tuple[str, ...]]:
         for said in remarks:
             topic = "caption encoding" if said.startswith("is not UTF-8") else ""
             result.remarks.append(Problem(name, said, topic=topic))
+        earlier = dict(captions)  # a caption that two tables tell is one, not twice as likely
         for file_name, texts in rows:
             target = os.path.normpath(PurePath(name).parent / file_name.replace("\\", "/"))
             target = target.replace(os.sep, "/")
@@ -149,7 +160,8 @@ def _metadata(files: list[str], result: Scan) -> dict[str, tuple[str, ...]]:
             elif target not in known:
                 result.remarks.append(remark(name, "absent", file=repr(file_name)))
             else:
-                captions[target] = captions.get(target, ()) + texts
+                new = tuple(text for text in texts if text not in earlier.get(target, ()))
+                captions[target] = captions.get(target, ()) + new
     return captions
 
 
@@ -195,12 +207,23 @@ def _read_sidecar(result: Scan, sidecar: str) -> tuple[tuple[str, ...], str, dic
     return texts, "empty_file", {"file": sidecar}
 
 
-def _classify(result: Scan) -> bool:
+def _classes_of_train(folder: Path) -> tuple[str, ...]:
+    """The folders with pictures in the train part, so that a class has one number in both."""
+    train = _split_folder(folder, "train")
+    names = _walk(train, Scan(train, "")) if train != folder else []
+    return class_order(
+        name.split("/", 1)[0]
+        for name in names
+        if "/" in name and PurePath(name).suffix.lower() in EXTENSIONS
+    )
+
+
+def _classify(result: Scan, train: tuple[str, ...]) -> bool:
     """Take the first folder of each name as its class, if there are at least two."""
     if not all("/" in name for name in result.names):
         return False
     labels = [name.split("/", 1)[0] for name in result.names]
-    classes = tuple(sorted(set(labels)))
+    classes = class_order(labels, train)
     if len(classes) < 2:
         return False
     result.classes = classes

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 
 SAFE = ("on", "moderate", "off")
 SIZES = ("any", "small", "medium", "large")
@@ -34,12 +35,11 @@ class SearchOptions:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z]{2}-[a-z]{2}", self.region):
-            raise SfumatoError(
-                f"{self.region!r} is no region. Write country and language, like us-en or ru-ru."
-            )
+            raise SfumatoError(translate("search.region", region=repr(self.region)))
         for value, known in ((self.safe, SAFE), (self.size, SIZES)):
             if value not in known:
-                raise SfumatoError(f"{value!r} is not known. Take {', '.join(known)}.")
+                said = translate("search.value", value=repr(value), known=", ".join(known))
+                raise SfumatoError(said)
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class Found:
         source: who led there.
         width, height: in pixels as the search says; 0 where it does not.
         licence: where it is known; None says that it is not.
+
+    Letters that no file can hold (halves of surrogate pairs) are replaced in all texts.
     """
 
     url: str
@@ -62,6 +64,12 @@ class Found:
     width: int = 0
     height: int = 0
     licence: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, str):
+                object.__setattr__(self, field.name, writable(value))
 
 
 class ImageSearch(Protocol):
@@ -125,20 +133,21 @@ class DuckDuckGo:
                 if "No results" in why:
                     return []
                 if not left:
-                    raise SfumatoError(
-                        f"The image search does not answer ({why[:120] or type(error).__name__}). "
-                        "Check the network connection, update ddgs, or try again later."
-                    ) from None
+                    # what its parts say is long and not meant for people; --debug shows it
+                    raise SfumatoError(translate("search.silent")) from error
         return []
 
     def _ddgs(self) -> Any:
         try:
             from ddgs import DDGS
         except ImportError:
-            raise SfumatoError(
-                'Searching for pictures needs ddgs. Install it: pip install "sfumato[collect]".'
-            ) from None
+            raise SfumatoError(translate("search.ddgs")) from None
         return DDGS(timeout=self._timeout)
+
+
+def writable(text: str) -> str:
+    """The text, halves of surrogate pairs joined or, where one stands alone, replaced."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _found(row: dict[str, Any]) -> Found:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import re
+from array import array
 from collections.abc import Sequence
 from itertools import islice, product
 from pathlib import Path, PurePosixPath
@@ -15,10 +16,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sfumato.data.captions import named_by
+from sfumato.data.columns import class_order
 from sfumato.data.decode import UnreadablePicture
 from sfumato.data.example import Problem
 from sfumato.data.folder import CACHE_LIMIT, FolderSource
-from sfumato.data.scan import Scan
+from sfumato.data.scan import Scan, holds_pictures
 from sfumato.data.tar_index import LARGEST_PICTURE, Sample, index_of
 from sfumato.errors import SfumatoError
 
@@ -28,7 +30,18 @@ _MOST = 100_000  # names that braces may stand for
 _LOOKED_AT = 1000  # headers read to learn how many channels there are
 
 
-class ShardSource(FolderSource):
+class LargeSource(FolderSource):
+    """A source of perhaps millions of pictures: what does not fit is not read at the start."""
+
+    def _looked_at(self) -> Sequence[int]:
+        return range(0, len(self), max(1, len(self) // _LOOKED_AT))
+
+    def _read_all(self) -> np.ndarray | None:
+        fits = len(self) * self.channels * self.size**2 <= CACHE_LIMIT
+        return super()._read_all() if fits else None
+
+
+class ShardSource(LargeSource):
     """Samples of tars: key.jpg (.png, .webp, ...) with key.txt, key.json or key.cls; see `Source`.
 
     Pictures are decoded at the start and kept while they fit into memory (as a folder's are),
@@ -41,6 +54,8 @@ class ShardSource(FolderSource):
         channels: 1, 3, 4 or None to judge by up to 1,000 of the pictures.
         broken_share: share of unreadable pictures above which to give up.
         limit: use only so many samples from the start.
+        classes: names known beforehand, in order; others that occur come after them.
+        remarks: known beforehand, for the report.
 
     Raises:
         SfumatoError: not tars, no pictures in them, or too many broken ones.
@@ -54,10 +69,13 @@ class ShardSource(FolderSource):
         channels: int | None = None,
         broken_share: float = 0.5,
         limit: int | None = None,
+        classes: Sequence[str] = (),
+        remarks: Sequence[Problem] = (),
     ) -> None:
-        found = Scan(tars[0].parent, name)
+        found = Scan(tars[0].parent, name, remarks=list(remarks))
         self._tars = list(tars)
-        self._places: list[tuple[int, int, int]] = []
+        # tar, offset, size of each: tuples would take twelve times the memory
+        self._places = array("q"), array("q"), array("q")
         samples: list[Sample] = []
         for number, tar in enumerate(tars):
             if limit is not None and len(samples) >= limit:
@@ -67,20 +85,23 @@ class ShardSource(FolderSource):
             for sample in islice(index.samples, None if limit is None else limit - len(samples)):
                 samples.append(sample)
                 found.paths.append(tar)
-                self._places.append((number, sample.offset, sample.size))
+                for place, value in zip(
+                    self._places, (number, sample.offset, sample.size), strict=True
+                ):
+                    place.append(value)
                 found.names.append(f"{tar.name}/{sample.key}{sample.ending}")
         if not samples:
             raise SfumatoError(
                 f"{name} holds no pictures. A WebDataset tar has key.jpg (.png, .webp) with "
                 "key.txt, key.json or key.cls."
             )
-        self._say(samples, found)
+        self._say(samples, found, classes)
         self._begin(found, tars[0].parent, size, channels, broken_share)
 
-    def _say(self, samples: list[Sample], found: Scan) -> None:
+    def _say(self, samples: list[Sample], found: Scan, classes: Sequence[str]) -> None:
         found.labels = [sample.label for sample in samples]
         if not any(sample.captions for sample in samples) and all(found.labels):
-            found.classes = _ordered({label for label in found.labels if label})
+            found.classes = class_order((label for label in found.labels if label), classes)
             found.captions = [(label,) for label in found.labels if label]
             return
         bare = 0
@@ -95,7 +116,7 @@ class ShardSource(FolderSource):
             found.remarks.append(Problem(found.name, reason, topic="caption missing"))
 
     def _stored(self, index: int) -> bytes:
-        number, offset, size = self._places[index]
+        number, offset, size = (place[index] for place in self._places)
         if size > LARGEST_PICTURE:
             raise UnreadablePicture(f"too large: {size} bytes, the limit is {LARGEST_PICTURE}")
         try:
@@ -108,14 +129,6 @@ class ShardSource(FolderSource):
         if len(content) != size:
             raise UnreadablePicture("its tar has become shorter")
         return content
-
-    def _looked_at(self) -> Sequence[int]:
-        return range(0, len(self), max(1, len(self) // _LOOKED_AT))
-
-    def _read_all(self) -> np.ndarray | None:
-        # tars may hold millions: what does not fit is not read twice
-        fits = len(self) * self.channels * self.size**2 <= CACHE_LIMIT
-        return super()._read_all() if fits else None
 
 
 def shard_source(
@@ -140,11 +153,20 @@ def shard_source(
     """
     tars = tars_of(data)
     base = Path(data)
-    part = _part(tars, base if base.is_dir() else None, split)
+    root = base if base.is_dir() else None
+    train = _part(tars, root, "train")
+    # a file that is named is what is wanted, whatever its name says
+    part = tars if base.is_file() and split == "train" else _part(tars, root, split)
     if not part:
         raise SfumatoError(f"{data} has no {split} part: no tar's name says so.")
+    classes: tuple[str, ...] = ()
+    if split == "test" and not any(sample.captions for sample in index_of(part[0]).samples):
+        # class number k is the same in both parts
+        labels = (sample.label for tar in train for sample in index_of(tar).samples)
+        classes = class_order(label for label in labels if label)
     name = base.resolve().name if base.exists() else _BRACES.sub("", base.stem).strip("-_*")
-    return ShardSource(part, name or "shards", size or 64, channels, broken_share, limit)
+    name = name or "shards"
+    return ShardSource(part, name, size or 64, channels, broken_share, limit, classes)
 
 
 def tars_of(data: str | Path) -> list[Path]:
@@ -199,17 +221,13 @@ def expanded(pattern: str) -> list[str]:
 
 
 def looks_like_shards(root: Path) -> bool:
-    """Whether a folder (or its train, test or val) holds tars."""
+    """Whether a folder (or its train, test or val) holds tars and no pictures."""
     try:
         inside = [root, *(path for path in root.iterdir() if path.is_dir())]
-        return any(next(folder.glob("*.tar"), None) for folder in inside)
+        tars = any(next(folder.glob("*.tar"), None) for folder in inside)
     except OSError:
         return False
-
-
-def is_pattern(data: str) -> bool:
-    """Whether a text is a pattern of tars rather than a plain path."""
-    return data.endswith(".tar") and re.search(r"[*?\[{]", data) is not None
+    return tars and not holds_pictures(root)
 
 
 def _too_many(pattern: str) -> SfumatoError:
@@ -229,8 +247,3 @@ def _part(tars: list[Path], root: Path | None, split: str) -> list[Path]:
     if not any(said.values()):
         return tars if split == "train" else []
     return said[split]
-
-
-def _ordered(labels: set[str]) -> tuple[str, ...]:
-    """Numbers by value, everything else by spelling."""
-    return tuple(sorted(labels, key=lambda t: (0, int(t), t) if t.isdecimal() else (1, 0, t)))

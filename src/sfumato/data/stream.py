@@ -2,8 +2,8 @@
 
 Training needs to know which example stands at which position, and a stream has only a next
 one.  So the stream is first stored: whole tars of a thousand samples, each closed before the
-next begins.  Whoever is interrupted goes on after the last closed tar; a larger ``limit`` adds
-tars to what is there.
+next begins.  Where the stream breaks off, the tar is closed with what came; whoever is killed
+goes on after the last closed tar; a larger ``limit`` adds tars to what is there.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sfumato.data.example import Problem
 from sfumato.data.places import data_root
 from sfumato.data.shards import ShardSource
 from sfumato.errors import SfumatoError
@@ -32,6 +33,7 @@ MAX_BYTES = 20 << 30
 SHARD_SAMPLES, SHARD_BYTES = 1000, 256 << 20
 _SPARE = 1 << 30  # bytes that stay free on the disk
 _STATE = "store.json"
+_REMARKS = 1000
 _ENDINGS = {
     b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"RIFF": ".webp", b"GIF8": ".gif",
     b"BM": ".bmp", b"II*\0": ".tiff", b"MM\0*": ".tiff",
@@ -74,6 +76,7 @@ def materialise(
     max_bytes: int = MAX_BYTES,
     expected: int | None = None,
     folder: Path | None = None,
+    notes: dict[str, Any] | None = None,
 ) -> Path:
     """Store a stream, or as much of it as is missing, and return its folder.
 
@@ -85,6 +88,9 @@ def materialise(
         max_bytes: the size of the store at which to stop.
         expected: how many samples there are, where that is known, for the progress bar.
         folder: where to store it; default `store_folder`.
+        notes: what ``samples`` wants to be kept beside the tars (JSON values).  It holds what
+            was kept when ``samples`` is called, and is kept again with each tar.  `stored` reads
+            "remarks", a list of (what, reason), and "classes", names in order.
 
     Raises:
         SfumatoError: it would grow beyond ``max_bytes``, the disk is full or cannot be written.
@@ -102,6 +108,9 @@ def materialise(
             with FileLock(folder / ".lock"):
                 state = _state(folder)
                 if not _enough(state, limit):
+                    notes = {} if notes is None else notes
+                    notes.update(state["notes"])
+                    state = {**state, "notes": notes}
                     _write(folder, name, identity, state, samples, limit, max_bytes, expected)
     except OSError as error:
         raise SfumatoError(
@@ -124,10 +133,30 @@ def stored(
     Raises:
         SfumatoError: it holds nothing, or too many broken pictures.
     """
-    tars = [folder / _tar(number) for number in range(_state(folder)["tars"])]
+    state = _state(folder)
+    remarks, classes = _noted(state["notes"])
+    tars = [folder / _tar(number) for number in range(state["tars"])]
     if not tars:
-        raise SfumatoError(f"{name} gave no samples. Look at its address and its columns.")
-    return ShardSource(tars, name, size or 64, channels, broken_share, limit)
+        first = f" (the first problem: {remarks[0]})" if remarks else ""
+        raise SfumatoError(f"{name} gave no samples{first}. Look at its address and its columns.")
+    return ShardSource(
+        tars, name, size or 64, channels, broken_share, limit, classes=classes, remarks=remarks
+    )
+
+
+def note(notes: dict[str, Any], what: str, reason: str) -> None:
+    """Add a remark to the notes of a store; more than a thousand only say the same again."""
+    remarks = notes.setdefault("remarks", [])
+    if len(remarks) < _REMARKS:
+        remarks.append([what[:200], reason])
+
+
+def _noted(notes: dict[str, Any]) -> tuple[list[Problem], tuple[str, ...]]:
+    try:
+        remarks = [Problem(str(what), str(reason)) for what, reason in notes.get("remarks", [])]
+        return remarks, tuple(map(str, notes.get("classes", [])))
+    except (TypeError, ValueError):  # somebody wrote into the file
+        return [], ()
 
 
 def _write(
@@ -153,31 +182,44 @@ def _write(
             if limit is not None:
                 wanted = min(wanted, limit - state["samples"])
             _room(folder, name, state, max_bytes)
-            count, size = _write_tar(folder, state, islice(stream, wanted), bar.update)
+            count, size, broken = _write_tar(folder, state, islice(stream, wanted), bar.update)
+            short = count < wanted and size < SHARD_BYTES and broken is None
             state = {
                 **state,
                 "samples": state["samples"] + count,
                 "tars": state["tars"] + (count > 0),
                 "bytes": state["bytes"] + size,
-                # a tar that is closed for its size is short as well
-                "complete": count < wanted and size < SHARD_BYTES,
+                # nothing at all is a failure that may pass, not the whole
+                "complete": short and state["samples"] + count > 0,
             }
             beside = folder / f"{_STATE}.partial"
             beside.write_text(json.dumps({**state, "identity": identity}, indent=1) + "\n", "utf-8")
             beside.replace(folder / _STATE)
+            if broken is not None:
+                raise broken
+            if short:
+                return
 
 
 def _write_tar(
     folder: Path, state: dict[str, Any], samples: Iterator[Streamed], tell: Callable[[int], Any]
-) -> tuple[int, int]:
-    """One tar, visible only when it is whole: (samples, bytes)."""
+) -> tuple[int, int, BaseException | None]:
+    """One tar, visible only when it is whole: (samples, bytes, what the stream broke off with)."""
     path = folder / _tar(state["tars"])
     beside = path.with_suffix(".partial")
     count = size = 0
+    broken: BaseException | None = None
     with beside.open("wb") as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             # the size is asked first: a sample taken from the stream must be stored
-            while size < SHARD_BYTES and (sample := next(samples, None)) is not None:
+            while size < SHARD_BYTES:
+                try:
+                    sample = next(samples, None)
+                except BaseException as error:  # an interrupt as well: what came is kept
+                    broken = error
+                    break
+                if sample is None:
+                    break
                 key = f"{state['samples'] + count:08d}"
                 told: dict[str, Any] = {"caption": sample.captions}
                 if sample.label is not None:
@@ -196,7 +238,7 @@ def _write_tar(
         beside.replace(path)
     else:
         beside.unlink()
-    return count, size
+    return count, size, broken
 
 
 def _room(folder: Path, name: str, state: dict[str, Any], max_bytes: int) -> None:
@@ -215,9 +257,9 @@ def _room(folder: Path, name: str, state: dict[str, Any], max_bytes: int) -> Non
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    empty = {"samples": 0, "tars": 0, "bytes": 0, "complete": False}
+    empty: dict[str, Any] = {"samples": 0, "tars": 0, "bytes": 0, "complete": False, "notes": {}}
     try:
-        told = json.loads((folder / _STATE).read_bytes())
+        told = {"notes": {}, **json.loads((folder / _STATE).read_bytes())}
         state = {key: type(value)(told[key]) for key, value in empty.items()}
     except (OSError, ValueError, KeyError, TypeError):
         return dict(empty)
@@ -227,7 +269,8 @@ def _state(folder: Path) -> dict[str, Any]:
 
 
 def _enough(state: dict[str, Any], limit: int | None) -> bool:
-    return bool(state["complete"]) or (limit is not None and state["samples"] >= limit)
+    whole = state["complete"] and state["samples"]
+    return bool(whole) or (limit is not None and state["samples"] >= limit)
 
 
 def _tar(number: int) -> str:

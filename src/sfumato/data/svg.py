@@ -7,7 +7,6 @@ a limit of time and memory, because a renderer that runs out of memory ends its 
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ LARGEST = 4 << 20
 
 SIDE = 256  # pixels across of what is drawn
 SECONDS = 20.0
+_START = 60.0  # seconds for the renderer to be loaded
 _DEEPEST = 500  # elements inside each other
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _DC = "http://purl.org/dc/elements/1.1/"
@@ -100,6 +100,9 @@ class _Reader:
             self.keywords[-1] += text
 
 
+_WORKER = Path(__file__).resolve().with_name("svg_worker.py")
+
+
 class Draughtsman:
     """A process that draws SVG, begun anew whenever a drawing ends it.
 
@@ -130,42 +133,37 @@ class Draughtsman:
 
         Raises:
             UnreadablePicture: it cannot be drawn, or not within the limits.
+            SfumatoError: the renderer cannot start.
         """
         process = self._running()
-        assert process.stdin is not None and process.stdout is not None
-        watch = threading.Timer(self._seconds, process.kill)
-        watch.start()
-        try:
-            process.stdin.write(len(document).to_bytes(4, "big") + document)
-            process.stdin.flush()
-            head = process.stdout.read(5)
-            size = int.from_bytes(head[1:], "big")
-            answer = process.stdout.read(size) if len(head) == 5 else b""
-        except OSError:
-            head = answer = b""
-        finally:
-            watch.cancel()
-        if len(head) < 5 or len(answer) < size:
+        frame = len(document).to_bytes(4, "big") + document
+        drawn, answer = _asked(process, frame, self._seconds)
+        if drawn is None:
             self._end()
             raise UnreadablePicture(
                 f"takes more than {self._seconds:g} seconds or too much memory to draw"
             )
-        if head[:1] != b"+":
+        if not drawn:
             raise UnreadablePicture(f"cannot be drawn ({answer.decode('utf-8', 'replace')[:120]})")
         return answer
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self._end()
-            package = Path(__file__).parents[2]
-            paths = os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])
-            self._process = subprocess.Popen(  # our own module, no shell
-                [sys.executable, "-m", "sfumato.data.svg_worker"],
+            self._process = subprocess.Popen(  # noqa: S603 - our own file, no shell
+                [sys.executable, "-I", str(_WORKER), str(SIDE), *_paths()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": paths},
             )
+            ready, why = _asked(self._process, b"", _START)
+            if not ready:
+                self._end()
+                said = why.decode("utf-8", "replace")[:200] or "it ends or never answers"
+                raise SfumatoError(
+                    f"The renderer of drawings cannot start ({said}). Install it anew: "
+                    'pip install --force-reinstall "sfumato[clipart]".'
+                )
         return self._process
 
     def _end(self) -> None:
@@ -178,6 +176,32 @@ class Draughtsman:
             if pipe is not None:
                 with suppress(OSError):  # what was not written any more
                     pipe.close()
+
+
+def _asked(
+    process: subprocess.Popen[bytes], frame: bytes, seconds: float
+) -> tuple[bool | None, bytes]:
+    """The worker's answer: (well or not, content); (None, b"") where it gives none in time."""
+    assert process.stdin is not None and process.stdout is not None
+    watch = threading.Timer(seconds, process.kill)
+    watch.start()
+    try:
+        process.stdin.write(frame)
+        process.stdin.flush()
+        head = process.stdout.read(5)
+        size = int.from_bytes(head[1:], "big")
+        answer = process.stdout.read(size) if len(head) == 5 else b""
+    except OSError:
+        return None, b""
+    finally:
+        watch.cancel()
+    return (head[:1] == b"+", answer) if len(head) == 5 and len(answer) == size else (None, b"")
+
+
+def _paths() -> list[str]:
+    """Where modules are taken from, without the current folder: drawings may lie in it."""
+    here = Path.cwd().resolve()
+    return [str(path) for entry in sys.path if (path := Path(entry).resolve()) != here]
 
 
 def demand_renderer() -> None:

@@ -9,6 +9,7 @@ result is kept in the user's cache and used again while the tar has the same siz
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import tarfile
@@ -26,6 +27,7 @@ LARGEST_PICTURE = 1 << 28
 """Members above this many bytes are not read as pictures (256 MiB)."""
 
 LARGEST_TEXT = 1 << 20
+_LARGEST_HEADER = 1 << 20
 _FORMAT = 1
 _REMARKS = 1000  # kept of one tar; more only say the same again
 _TEXT_KEYS = ("caption", "captions", "text", "txt", "prompt")
@@ -33,7 +35,7 @@ _LABEL_KEYS = ("label", "class", "cls")
 _PACKED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"\xfd7": "xz", b"(\xb5": "zstd"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One picture inside a tar.
 
@@ -119,7 +121,7 @@ def _members(path: Path, file: BinaryIO, result: TarIndex) -> Iterator[tarfile.T
             "one. Unpack it to a plain .tar."
         )
     try:
-        archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - the file is closed by its opener
+        archive = tarfile.open(fileobj=_Modest(file), mode="r:")  # noqa: SIM115 - the file is closed by its opener
     except (tarfile.TarError, EOFError, ValueError) as error:
         what = "is empty" if length == 0 else f"is no tar file ({error})"
         raise SfumatoError(f"{path} {what}. Take another copy of it.") from None
@@ -144,6 +146,24 @@ def _members(path: Path, file: BinaryIO, result: TarIndex) -> Iterator[tarfile.T
             _remark(result, member.name, "is cut off; left out")
         else:
             yield member
+
+
+class _Modest(io.BufferedIOBase):
+    """A file for `tarfile`, which reads a header of any length that it claims as one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= _LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def _judge_end(path: Path, file: BinaryIO, offset: int, result: TarIndex) -> None:

@@ -20,6 +20,7 @@ from typing import IO, Protocol
 from sfumato.data.inflate import Bounded, Counter, Room, inflated
 from sfumato.data.member_names import refused, safe_parts, same_file, shown
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 
 __all__ = ["Room", "unpack"]
 
@@ -50,7 +51,7 @@ def unpack(
             nothing is left behind.
     """
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise SfumatoError(f"{target} is there already. Remove or rename it, or choose another.")
+        raise SfumatoError(translate("unpack.there", path=target))
     partial = target.with_name(f".{target.name}.unpacking")
     try:
         _remove(partial)
@@ -66,9 +67,7 @@ def unpack(
         raise SfumatoError(f"{archive.name}: {error}") from None
     except OSError as error:
         why = error.strerror or str(error)
-        raise SfumatoError(
-            f"{archive} cannot be unpacked ({why}). Check disk and folder."
-        ) from None
+        raise SfumatoError(translate("unpack.unwritable", path=archive, why=why)) from None
     finally:
         _remove(partial)
     return target
@@ -88,7 +87,7 @@ def _unpack(file: IO[bytes], archive: Path, writer: _Writer) -> None:
         elif head[:2] == b"\x1f\x8b":
             _one(stream, archive, writer)
         else:
-            raise SfumatoError("it is neither a tar nor a zip nor a gz file. Take another copy.")
+            raise SfumatoError(translate("unpack.unknown"))
     except (SfumatoError, OSError) as error:
         # a damaged gzip file is an OSError without a number
         if isinstance(error, OSError) and error.errno is None:
@@ -100,7 +99,7 @@ def _unpack(file: IO[bytes], archive: Path, writer: _Writer) -> None:
 
 def _damaged(error: Exception) -> SfumatoError:
     why = " ".join(str(error).split())[:120] or type(error).__name__
-    return SfumatoError(f"it is damaged or cut off ({why}). Take another copy of it.")
+    return SfumatoError(translate("unpack.damaged", why=why))
 
 
 def _tar(stream: Bounded, writer: _Writer) -> None:

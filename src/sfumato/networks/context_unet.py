@@ -37,7 +37,11 @@ class ContextUNet(nn.Module):
         width: channels at the full side; twice as many at a quarter of it.
         depth: residual blocks of each stage.
         condition_width: D of the condition.
+    Attributes:
+        reads_tokens: false, so whatever makes them learns nothing.
     """
+
+    reads_tokens = False
 
     def __init__(
         self,

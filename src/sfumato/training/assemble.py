@@ -105,9 +105,18 @@ def reconstruction(recipe: Recipe, source: Source, autoencoder: Autoencoder) -> 
 
 
 def diffusion(
-    recipe: Recipe, prompted: Prompted, pictures: Pictures, captions: Captions
+    recipe: Recipe,
+    prompted: Prompted,
+    pictures: Pictures,
+    captions: Captions,
+    visits: tuple[int, ...] = (),
 ) -> Diffusion:
-    """What the network learns; ``pictures``: or latents, as many as there are captions for."""
+    """What the network learns.
+
+    Args:
+        pictures: or latents, as many as there are captions for.
+        visits: the positions of an epoch, see `order.visits_of`; empty: every one once.
+    """
     wanted, pyramid = recipe.diffusion, pyramid_of(recipe)
     assert wanted.weight != "auto", "a recipe is resolved before it is followed"
     return Diffusion(
@@ -127,4 +136,5 @@ def diffusion(
         ),
         drop=recipe.conditioning.drop,
         seed=recipe.training.seed,
+        visits=visits,
     )

@@ -127,7 +127,9 @@ def _pieces(module: Prompted | Autoencoder) -> dict[str, nn.Module]:
 def _words(module: nn.Module) -> object:
     if isinstance(module, TfIdf):
         return module.terms
-    return module.encoder.identity.sha256 if isinstance(module, Frozen) else None
+    if not isinstance(module, Frozen):
+        return None
+    return module.encoder.identity.sha256, module.encoder.identity.tokenizer
 
 
 def _copy(name: str, mine: nn.Module, given: nn.Module, start: Start) -> None:

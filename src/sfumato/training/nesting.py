@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from sfumato.errors import SfumatoError
@@ -12,7 +14,7 @@ from sfumato.training.sections import Recipe, Start
 INNER = "inner"
 """The part that can be frozen: all of a matryoshka but its outermost level."""
 NESTABLE = ("matryoshka", "unet")
-KEPT = ("conditioning", "latent", "diffusion", "sampling")
+KEPT = ("conditioning", "latent", "diffusion")
 """Of the inner model's recipe, what holds for the whole too."""
 
 
@@ -55,7 +57,14 @@ def around(inner: Recipe, start: Start, levels: int | None = None) -> Recipe:
             "level_weights": (),
         },
         **{name: getattr(inner, name).model_dump() for name in KEPT},
+        **_sampling(inner, has),
     )
+
+
+def _sampling(inner: Recipe, levels: int) -> dict[str, Any]:
+    """The inner model's, but for the times of steps, which one level leaves to the whole."""
+    own = inner.sampling.model_dump()
+    return {"sampling": own if levels > 1 else {**own, "grid": "auto"}}
 
 
 def nest(network: nn.Module, inner: nn.Module, recipe: Recipe) -> None:

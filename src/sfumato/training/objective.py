@@ -46,10 +46,14 @@ class Captions:
     Attributes:
         ids: (total, L) of all captions, one after the other.
         first: (N + 1,) where each picture's captions begin.
+        cut: how many are longer than the text encoder reads.
+        unknown: how many hold no word that it knows (of TF-IDF).
     """
 
     ids: Tensor
     first: Tensor
+    cut: int = 0
+    unknown: int = 0
 
     @property
     def digest(self) -> str:
@@ -74,6 +78,7 @@ class Diffusion:
         criterion: times, weights and target; its denoiser's network is `module`.
         drop: share of samples that are told nothing.
         seed: of order, captions and dropping.
+        visits: positions of an epoch, some of them several times; empty: every one once.
     """
 
     module: nn.Module
@@ -83,9 +88,12 @@ class Diffusion:
     criterion: DiffusionLoss
     drop: float
     seed: int
+    visits: tuple[int, ...] = ()
 
     def positions(self, samples: range) -> list[int]:
-        return order_indices(self.seed, samples.start, len(samples), self.length)
+        length = len(self.visits) or self.length
+        found = order_indices(self.seed, samples.start, len(samples), length)
+        return [self.visits[place] for place in found] if self.visits else found
 
     def loss(self, model: nn.Module, samples: range) -> tuple[Tensor, Tensor]:
         device = next(self.module.parameters()).device

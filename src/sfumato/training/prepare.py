@@ -8,11 +8,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
 from sfumato.architecture import Vocabulary
+from sfumato.conditioning import unread
 from sfumato.conditioning.condition import Conditioner
 from sfumato.data.example import Example, Source
 from sfumato.errors import SfumatoError
@@ -103,8 +105,14 @@ def captions_of(
     flat = [caption for row in rows for caption in row]
     numbers = {caption: number for number, caption in enumerate(dict.fromkeys(flat))}
     said = list(numbers)  # many pictures may be said the same of
-    parts = [conditioner.ids(said[i : i + 4096]).int() for i in range(0, len(said), 4096)]
-    return Captions(torch.cat(parts)[[numbers[caption] for caption in flat]], first)
+    parts = [said[i : i + 4096] for i in range(0, len(said), 4096)]
+    ids = [conditioner.ids(part).int() for part in parts]
+    pairs = zip(parts, ids, strict=True)
+    cut = [is_cut for pair in pairs for is_cut in unread.cut(conditioner, *pair)]
+    every = torch.cat(ids)
+    unknown = unread.unknown(conditioner, every)
+    order = [numbers[caption] for caption in flat]
+    return Captions(every[order], first, sum(cut[i] for i in order), sum(unknown[i] for i in order))
 
 
 @torch.no_grad()
@@ -124,11 +132,15 @@ def latents_of(
 
     Raises:
         KeyboardInterrupt: if somebody has asked to stop meanwhile.
+        SfumatoError: if what is kept is damaged.
     """
     if kept.exists():
-        stored = load_file(kept)
-        autoencoder.normalize(stored["mean"], stored["std"])
-        return stored["latents"]
+        try:
+            stored = load_file(kept)
+            autoencoder.normalize(stored["mean"], stored["std"])
+            return stored["latents"]
+        except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+            raise words.damaged(kept) from error
     device = next(autoencoder.parameters()).device
     mean, std = autoencoder.mean.clone(), autoencoder.std.clone()
     autoencoder.normalize(torch.zeros_like(mean), torch.ones_like(std))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import gather
+from accelerate.utils import DistributedDataParallelKwargs, gather
 
 from sfumato.errors import SfumatoError
 
@@ -23,7 +23,7 @@ def company(device: str) -> PartialState:
     return PartialState(cpu=device == "cpu")
 
 
-def accelerator_for(device: str, precision: str) -> Accelerator:
+def accelerator_for(device: str, precision: str, some_idle: bool = False) -> Accelerator:
     """The accelerator of a training.
 
     Accelerate keeps one state a Python process; it is begun anew where a second training, in
@@ -31,6 +31,8 @@ def accelerator_for(device: str, precision: str) -> Accelerator:
 
     Args:
         device: "cpu", "cuda", "mps".  precision: "fp32", "bf16", "fp16".
+        some_idle: there are parameters that get no gradient, which other processes must not
+            wait for.
     Raises:
         SfumatoError: for a precision that the device does not have.
     """
@@ -41,7 +43,8 @@ def accelerator_for(device: str, precision: str) -> Accelerator:
     if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
         AcceleratorState._reset_state()
     try:
-        return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
+        wrapper = DistributedDataParallelKwargs(find_unused_parameters=some_idle)
+        return Accelerator(cpu=device == "cpu", mixed_precision=mixed, kwargs_handlers=[wrapper])
     except ValueError as error:
         raise SfumatoError(f"{precision} does not work here: {error} Take fp32.") from error
 

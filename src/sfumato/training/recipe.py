@@ -38,6 +38,8 @@ matryoshka    32 1    64 1    96 2    128 3
 - heads of a U-Net = width / 32; context-unet has no attention
 - latents from a side of 64 on; never for tiny-unet and context-unet unless asked for, and never
   for matryoshka, which has 2 levels where nothing is said
+- tokens of a prompt = 24, of pretrained text encoders 64
+- times of the sampling steps: uniform, for a matryoshka of several levels uniform in log-SNR
 
 A width, depth, batch or any other number that the recipe states is kept, and what depends on it
 follows it.
@@ -57,6 +59,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from sfumato.errors import SfumatoError
+from sfumato.training.fitting import check_conditioning
 from sfumato.training.levels import levels_of, micro_batch_limit
 from sfumato.training.sections import WIDEST, Recipe, Size
 
@@ -85,6 +88,7 @@ MICRO_BATCH = 128
 WARMUP = 20_000  # images
 UNPLANNED_WARMUP = 1_000  # images, where nobody knows yet how many there will be
 LATENTS_FROM = 64  # pixels
+CONTEXT_SIDE = 64  # its layer behind the bottleneck has a matrix for every place
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:
@@ -170,6 +174,11 @@ def resolve(
     if use:
         _fits("data.resolution", resolution, "latent.factor", latent.factor)
         side = resolution // latent.factor
+    if network.name == "context-unet" and side > CONTEXT_SIDE:
+        raise SfumatoError(
+            f"context-unet is made for sides up to {CONTEXT_SIDE} and grows with their square; "
+            f"here the side is {side}. Take another network, or smaller pictures."
+        )
 
     law_width, law_depth, law_batch, law_images = LAW[network.size]
     if network.name in UNETS:
@@ -209,6 +218,12 @@ def resolve(
     if weight == "auto":
         weight = "velocity" if target == "x0" else "uniform"
     kind = recipe.conditioning.kind
+    kind = conditioning if kind == "auto" and conditioning else kind
+    check_conditioning(recipe.conditioning, kind)
+    grid = recipe.sampling.grid
+    if grid == "auto":
+        # the high levels hold noise for longer, and uniform times leave the end to one long step
+        grid = "log-snr" if (levels or 1) > 1 else "uniform"
     return changed(
         recipe,
         data={"channels": channels, "resolution": resolution},
@@ -219,10 +234,13 @@ def resolve(
             "patch": patch,
             "levels": levels,
         },
-        conditioning={"kind": conditioning if kind == "auto" and conditioning else kind},
+        conditioning={"kind": kind, "tokens": recipe.conditioning.length},
         latent={"use": use},
         diffusion={"target": target, "weight": weight},
-        sampling={"threshold": _threshold(recipe.sampling.threshold, latents=use)},
+        sampling={
+            "threshold": _threshold(recipe.sampling.threshold, latents=use),
+            "grid": grid,
+        },
         training={
             "images": images,
             "batch_size": batch,

@@ -25,6 +25,7 @@ from PIL import Image
 from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.conditioning.prompted import Prompted
 from sfumato.data import open_source
+from sfumato.data.order import visits_of
 from sfumato.device import pick_device
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
@@ -53,7 +54,7 @@ from sfumato.training.sections import Recipe
 from sfumato.training.start import RECIPE, begin, recipe_for, same_data, settled
 from sfumato.training.trainer import UNPLANNED, Trainer, TrainStep
 from sfumato.training.units import phase_name
-from sfumato.training.words import remember
+from sfumato.training.words import remember, unread_notes
 
 DIFFUSION = ("weights", "diffusion")
 """What the first weights of the network are drawn for."""
@@ -162,10 +163,12 @@ class Run:
         captions = captions_of(
             self.source, wanted.kind, prompted.conditioner, template_of(self.source, wanted)
         )
+        self.notes += unread_notes(captions, prompted.conditioner)
         with self.company.main_process_first():
             remember(prompted.conditioner, captions.ids, self.device, lambda: stop.asked)
         same_data(self.folder, self.company, captions=captions.digest)
-        objective = diffusion(self.recipe, prompted, pictures, captions)
+        often = visits_of(self.source)
+        objective = diffusion(self.recipe, prompted, pictures, captions, often)
         training = self.recipe.training
         total = training.images or UNPLANNED
         return Trainer(objective, training, self.folder, total, self.resume), vocabulary
@@ -324,7 +327,7 @@ class Run:
                 assert isinstance(objective, Reconstruction)
                 return copied(objective, self.source, self.device)
             assert isinstance(objective.module, Prompted)
-            prompts = prompts_for(self.recipe, self.source)
+            prompts = prompts_for(self.recipe, self.source, vocabulary.classes)
             return drawn(self.recipe, objective.module, autoencoder, prompts, self.device)
 
         with trainer.average.applied(objective.module):

@@ -22,10 +22,15 @@ FAMILIAR = [
 ]  # fmt: skip
 
 
-def prompts_for(recipe: Recipe, source: Source) -> list[str]:
-    """What the samples of a run show: classes, the emoji everybody knows, or own captions."""
+def prompts_for(recipe: Recipe, source: Source, classes: tuple[str, ...] = ()) -> list[str]:
+    """What the samples of a run show: classes, the emoji everybody knows, or own captions.
+
+    Args:
+        classes: of the vocabulary, where it is known; otherwise they are looked for in all
+            examples.
+    """
     if recipe.conditioning.kind == "labels":
-        return list(classes_of(source))[:COUNT]
+        return list(classes or classes_of(source))[:COUNT]
     if recipe.conditioning.kind == "none":
         return [""] * COUNT
     if recipe.data.name == "emoji":

@@ -78,6 +78,8 @@ class Network(Section):
 
 
 TextEncoder = Literal["scratch", "tfidf", "sentence", "t5", "clip"]
+FROZEN = ("sentence", "t5", "clip")
+"""Encoders that are pretrained and do not learn."""
 
 
 class Conditioning(Section):
@@ -94,9 +96,14 @@ class Conditioning(Section):
     template: Annotated[str, Field(pattern=r"\{\}")] | None = None  # around the names of classes
     vocabulary: Positive = 8192
     features: Positive = 128  # terms of "tfidf"
-    tokens: Positive = 24
+    tokens: Positive | None = None  # most of a prompt; 24, for pretrained encoders 64
     layers: Count = 2
     drop: Share = 0.1  # share of samples that see the learned null (classifier-free guidance)
+
+    @property
+    def length(self) -> int:
+        """Most tokens of a prompt; pretrained tokenizers cut words into more of them."""
+        return self.tokens or (64 if self.encoder in FROZEN else 24)
 
 
 class Latent(Section):
@@ -133,7 +140,7 @@ class Sampling(Section):
     guidance_rescale: Share = 0.0
     # keeps the guess among possible pictures; latents have no such bounds
     threshold: Literal["auto", "none", "static", "dynamic"] = "auto"
-    grid: Literal["uniform", "log-snr", "karras"] = "uniform"
+    grid: Literal["auto", "uniform", "log-snr", "karras"] = "auto"  # times of the steps
 
 
 class Training(Section):

@@ -14,12 +14,14 @@ from accelerate import PartialState
 from sfumato.conditioning.vocabulary import TOKENIZER
 from sfumato.data import lasting
 from sfumato.data.example import Source
+from sfumato.data.health import FEW
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 from sfumato.training import files, words
+from sfumato.training.fitting import check_size, without_anothers
 from sfumato.training.inherit import inherited, origin
 from sfumato.training.machine import bf16_pays
-from sfumato.training.prepare import kind_of
+from sfumato.training.prepare import kind_of, texts_of
 from sfumato.training.processes import agreed
 from sfumato.training.recipe import changed, load_recipe, resolve, save_recipe
 from sfumato.training.sections import Recipe
@@ -31,8 +33,6 @@ FREE = {
 }  # fmt: skip
 """Of the section ``training``, what a resumed run may change: how long, where, what is written."""
 DATA = "data.json"
-FEW = 100
-"""With fewer pictures a model learns to repeat them, and a person should know."""
 SAMPLE = 64
 """Pictures that are compared when a run is resumed."""
 
@@ -92,7 +92,10 @@ def _begun(asked: Recipe, recipe: Recipe | None, named: Mapping[str, Any]) -> Re
     wishes = recipe.model_dump(exclude_unset=True) if recipe else {}
     for name, fields in named.items():
         wishes[name] = {**wishes.get(name, {}), **fields}
-    return changed(inherited(parts, asked.start, asked.network.levels), **wishes)
+    model = inherited(parts, asked.start, asked.network.levels)
+    check_size(model, asked.start, wishes)
+    model = changed(model, conditioning=without_anothers(model, wishes))
+    return changed(model, **wishes)
 
 
 def _home(field: str, value: Any) -> str:
@@ -135,6 +138,8 @@ def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Reci
         # an encoder that is named is wanted, also for the names of classes
         named = recipe.conditioning.encoder != "scratch" and kind_of(source) != "none"
         kind = "text" if named else kind_of(source)
+    elif recipe.conditioning.kind == "text":
+        _can_be_read(recipe, source)
     recipe = resolve(
         changed(recipe, training={"precision": precision, "device": device}),
         channels=source.channels,
@@ -142,6 +147,18 @@ def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Reci
         conditioning=kind,
     )
     return recipe, notes
+
+
+def _can_be_read(recipe: Recipe, source: Source) -> None:
+    """Words that are taken from a model need none of the data's; others must come from them."""
+    start = recipe.start
+    if (start.model or start.inner) and "text" in start.take:
+        return
+    if not any(text.strip() for i in range(len(source)) for text in texts_of(source[i])):
+        raise SfumatoError(
+            f"{source.name} has nothing to read: no picture has a caption or a class. "
+            "Leave --text-encoder (conditioning.kind) out, or add captions."
+        )
 
 
 def begin(folder: Path, recipe: Recipe, source: Source, company: PartialState) -> list[str]:

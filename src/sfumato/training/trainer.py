@@ -96,7 +96,9 @@ class Trainer:
         assert settings.ema_half_life_images
         self.objective, self.settings, self.folder = objective, settings, folder
         self.total, self.phase = total, phase
-        self.accelerator = accelerator_for(settings.device, settings.precision)
+        # the parts of a text encoder that make tokens get no gradient where nobody reads them
+        some_idle = any(not getattr(m, "reads_tokens", True) for m in objective.module.modules())
+        self.accelerator = accelerator_for(settings.device, settings.precision, some_idle)
         self.batch = settings.batch_size
         self.local, rest = divmod(self.batch, self.accelerator.num_processes)
         if rest:

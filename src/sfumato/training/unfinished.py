@@ -93,7 +93,7 @@ def _statistics(path: Path) -> tuple[Tensor, Tensor]:
         with safe_open(path, framework="pt") as latents:
             return latents.get_tensor("mean"), latents.get_tensor("std")
     except (OSError, SafetensorError) as error:
-        raise words.lost(path) from error
+        raise (words.damaged if path.exists() else words.lost)(path) from error
 
 
 def _fill(module: nn.Module, kept: checkpoint.Checkpoint) -> None:

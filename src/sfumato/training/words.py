@@ -25,7 +25,9 @@ from sfumato.conditioning.text_transformer import learn_tokenizer
 from sfumato.conditioning.tfidf import Terms, can_learn, learn_terms
 from sfumato.conditioning.vocabulary import TERMS, TOKENIZER, Vocabulary, vocabulary_behind
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 from sfumato.training import files
+from sfumato.training.objective import Captions
 from sfumato.training.sections import Conditioning, Recipe
 
 ENCODER = "text_encoder.json"
@@ -43,7 +45,7 @@ def ensure(recipe: Recipe, tokenizer: Path) -> None:
     settings = recipe.conditioning
     if settings.kind != "text" or kept(settings, tokenizer):
         return
-    if recipe.start.model is not None and "text" in recipe.start.take:
+    if (recipe.start.model or recipe.start.inner) and "text" in recipe.start.take:
         return  # it comes with the model
     if settings.encoder == "tfidf":
         can_learn()
@@ -102,12 +104,28 @@ def _read(path: Path, parse: Callable[[str], Read]) -> Read | None:
     try:
         return parse(path.read_text("utf-8"))
     except Exception as error:  # the library of tokenizers raises nothing more special
-        raise lost(path) from error
+        raise damaged(path) from error
 
 
 def lost(path: Path) -> SfumatoError:
     """What a run lacks that it can make again."""
-    return SfumatoError(f"{path} is missing or damaged. Resume the run, which makes it anew.")
+    return SfumatoError(f"{path} is missing. Resume the run, which makes it anew.")
+
+
+def damaged(path: Path) -> SfumatoError:
+    """What a run can make again once the spoilt one is out of the way."""
+    return SfumatoError(f"{path} is damaged. Delete it and resume the run, which makes it anew.")
+
+
+def unread_notes(captions: Captions, conditioner: Conditioner) -> list[str]:
+    """What a person should know about captions that the text encoder does not read."""
+    total, notes = len(captions.ids), []
+    for name, count in (("train.cut", captions.cut), ("train.unknown", captions.unknown)):
+        if count:
+            length = getattr(conditioner, "length", 0)
+            share = f"{count / total:.1%}"
+            notes.append(translate(name, count=count, total=total, share=share, length=length))
+    return notes
 
 
 def remember(

@@ -36,7 +36,8 @@ def list_(as_json: Json = False, debug: Debug = False) -> None:
             (translate("data.what"), one.what),
             (translate("data.pictures"), pictures),
             (translate("data.licence"), one.licence),
-            (translate("data.where"), one.found or one.get),
+            (translate("data.where"), one.found),
+            (translate("data.how"), None if one.found else one.get),
         ):
             if value:
                 typer.echo(f"  {key}: {value}")
@@ -67,6 +68,10 @@ def check(
     from sfumato.data.check import check as examine
     from sfumato.interfaces.cli.evaluate import Bar
 
+    if output is not None:
+        from sfumato.data.check_place import demand_folder
+
+        demand_folder(output)
     if clean is not None:
         _demand_clean(source, clean)
     note(translate("data.checking", data=source))
@@ -75,6 +80,7 @@ def check(
     def progress(phase: str, done: int, total: int) -> None:
         if show:
             key = "data.copying" if phase == "copying" else "data.looking"
+            key = "data.comparing" if phase == "comparing" else key
             show.step(translate(key), done, total)
 
     extra: dict[str, Any] = {}

@@ -99,6 +99,8 @@ def collect(
         )
     finally:
         bar.close()
+    if summary.torn:
+        note(translate("collect.torn", file=summary.torn))
     if as_json:
         print_json(summary.to_dict())
     else:

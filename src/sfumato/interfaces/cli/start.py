@@ -31,8 +31,11 @@ def start(
         typer.Option("--output", "-o", metavar="RUN", help=translate("help.train.output")),
     ] = Path("my-model"),
     minutes: Annotated[
-        float, typer.Option(metavar="MINUTES", help=translate("help.train.minutes"))
-    ] = MINUTES,
+        float | None,
+        typer.Option(
+            metavar="MINUTES", help=translate("help.train.minutes"), show_default=f"{MINUTES:g}"
+        ),
+    ] = None,
     prompt: Annotated[
         list[str] | None,
         typer.Option("--prompt", "-p", metavar="PROMPT", help=translate("help.start.prompt")),
@@ -45,7 +48,7 @@ def start(
     debug: Debug = False,
 ) -> None:
     """Get data, train, and draw the first pictures; what was done before is not done again."""
-    if not (math.isfinite(minutes) and minutes > 0):
+    if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise typer.BadParameter(translate("train.positive", name="--minutes"))
     if (output / "model" / "manifest.json").is_file():
         if not as_json:
@@ -62,7 +65,7 @@ def start(
 def _train(
     data: str | None,
     run_folder: Path,
-    minutes: float,
+    minutes: float | None,
     resolution: int | None,
     device: str | None,
     quiet: bool,
@@ -76,18 +79,21 @@ def _train(
     from sfumato.interfaces.cli.progress import follow
     from sfumato.training.run import Run
 
+    training: dict[str, Any] = {"device": device} if device else {}
+    pictures = {"resolution": resolution} if resolution else {}
     if goes_on:
-        run = Run(data, run_folder, resume=True)
+        training |= {"minutes": minutes} if minutes else {}
+        run = Run(data, run_folder, resume=True, data=pictures, training=training)
     else:
         data = data or EMOJI
         run = Run(
             data,
             run_folder,
-            data={"resolution": resolution} if resolution else {},
+            data=pictures,
             # what a newcomer waits for is small; the emoji have their autoencoder already
             network={} if data == EMOJI else {"size": "tiny"},
             start={"model": "embedded", "take": ("autoencoder",)} if data == EMOJI else {},
-            training={"minutes": minutes} | ({"device": device} if device else {}),
+            training={"minutes": minutes or MINUTES, **training},
         )
     done = follow(run, quiet=quiet)
     if done["interrupted"]:
