@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 import sfumato
-from sfumato.data.emoji import STYLES, EmojiSource
+from sfumato.data.sources.emoji import STYLES, EmojiSource
 from sfumato.diffusion.randomness import seed_of
 from sfumato.evaluation.agreement import ranks
 from sfumato.evaluation.distances import frechet

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import sfumato
-from sfumato.data.emoji import EmojiSource
+from sfumato.data.sources.emoji import EmojiSource
 from sfumato.diffusion.randomness import seed_of
 from sfumato.training.machine import threads_allowed
 

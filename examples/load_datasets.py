@@ -9,7 +9,7 @@ only, so there it tells where to ask and where to put the files.
 import argparse
 from collections.abc import Sequence
 
-from sfumato.data.catalogue import CATALOGUE
+from sfumato.data.online.catalogue import CATALOGUE
 from sfumato.interfaces.cli.app import app
 
 

@@ -44,9 +44,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def found(query: str, count: int, folder: Path) -> Path:
     """A folder of pictures from the web; what is there already is not fetched again."""
-    from sfumato.data.client import Client
-    from sfumato.data.collect import PICTURE_LIMITS, collect
-    from sfumato.data.search import DuckDuckGo
+    from sfumato.data.online.client import Client
+    from sfumato.data.online.collect import PICTURE_LIMITS, collect
+    from sfumato.data.online.search import DuckDuckGo
 
     print("What is found belongs to its makers; source pages are kept in metadata.jsonl.")
     summary = collect(query, folder, count, DuckDuckGo(), Client(PICTURE_LIMITS))

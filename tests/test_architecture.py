@@ -154,7 +154,7 @@ def test_only_the_interfaces_use_the_public_face(trees):
         ("sfumato.diffusion.loss", "sfumato.networks.layers", False),
         ("sfumato.networks.layers", "sfumato.training.ema", False),
         ("sfumato.networks.layers", "sfumato.conditioning.condition", True),
-        ("sfumato.data.folder", "sfumato.training.files", False),
+        ("sfumato.data.sources.folder", "sfumato.training.files", False),
         ("sfumato.model", "sfumato.interfaces.cli.app", False),
         ("sfumato.model", "sfumato.training.trainer", False),
         ("sfumato.model", "sfumato.training.sections", True),

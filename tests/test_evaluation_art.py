@@ -88,7 +88,7 @@ def test_older_names_are_read_as_todays(script, things):
 
 def test_every_renamed_thing_is_in_the_embedded_set(script):
     from build_emoji import slug
-    from sfumato.data.emoji import EmojiSource
+    from sfumato.data.sources.emoji import EmojiSource
 
     source = EmojiSource(split="all")
     names = {slug(source.metadata(i)["name_en"]) for i in range(len(source))}

@@ -7,7 +7,7 @@ import json
 from pathlib import PurePosixPath
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sfumato.data.captions import clean_captions, decode_text, named_by, read_metadata, words_of
@@ -25,8 +25,9 @@ def test_utf8_is_read_as_it_is(text):
 
 @given(russian_words)
 def test_russian_in_windows_encoding(text):
-    # random letters may by chance be valid UTF-8, which real words are not
+    # random letters may by chance be valid UTF-8 or begin like UTF-16, which real words do not
     content = text.encode("cp1251")
+    assume(content[:2] not in (b"\xfe\xff", b"\xff\xfe"))
     try:
         content.decode("utf-8")
     except UnicodeDecodeError:

@@ -16,12 +16,12 @@ from PIL import Image
 
 from sfumato.conditioning.text_transformer import TextTransformer
 from sfumato.data import NAMES, decode, open_source
-from sfumato.data.check import FEW, KINDS, check, spoken
+from sfumato.data.checking.check import FEW, KINDS, check, spoken
+from sfumato.data.checking.oddities import LONGEST, mended, oddity
+from sfumato.data.checking.remarks import understood
 from sfumato.data.example import Problem
 from sfumato.data.findings import SENTENCES
 from sfumato.data.listing import listing
-from sfumato.data.oddities import LONGEST, mended, oddity
-from sfumato.data.remarks import understood
 from sfumato.errors import SfumatoError
 from sfumato.locale import messages
 from sfumato.training import start

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfumato.data import check_page, open_source
-from sfumato.data.check import check
-from sfumato.data.check_page import THUMBS, build_page, write_page
-from sfumato.data.thumbs import seen, whole
+from sfumato.data import open_source
+from sfumato.data.checking import check_page
+from sfumato.data.checking.check import check
+from sfumato.data.checking.check_page import THUMBS, build_page, write_page
+from sfumato.data.checking.thumbs import seen, whole
 
 EVIL = "<img src=x onerror=alert(1)> \"'& </style><script>alert(2)</script>"
 

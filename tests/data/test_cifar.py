@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sfumato.data import Source, open_source
-from sfumato.data.cifar import CLASSES
+from sfumato.data.sources.cifar import CLASSES
 from sfumato.errors import SfumatoError
 
 FILES = [f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]

@@ -13,9 +13,10 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from sfumato.data import clean, member_names, open_source
-from sfumato.data.check import check
-from sfumato.data.clean import write_clean
+from sfumato.data import member_names, open_source
+from sfumato.data.checking import clean
+from sfumato.data.checking.check import check
+from sfumato.data.checking.clean import write_clean
 from sfumato.errors import SfumatoError
 
 

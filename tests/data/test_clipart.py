@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfumato.data import clipart, open_source
-from sfumato.data.clipart import DEBIAN_FOLDER, captions_of
+from sfumato.data import open_source
 from sfumato.data.decode import UnreadablePicture
-from sfumato.data.svg import LARGEST, About, Draughtsman, about
+from sfumato.data.sources import clipart
+from sfumato.data.sources.clipart import DEBIAN_FOLDER, captions_of
+from sfumato.data.sources.svg import LARGEST, About, Draughtsman, about
 from sfumato.errors import SfumatoError
 
 DRAWING = """<?xml version="1.0" encoding="UTF-8"?>
@@ -114,7 +115,7 @@ def test_the_current_folder_is_no_place_for_modules(tmp_path, monkeypatch):
 
 def parts(monkeypatch, share):
     """Another share of pictures for testing, so that few are enough."""
-    monkeypatch.setattr("sfumato.data.flickr.TEST_SHARE", share)
+    monkeypatch.setattr("sfumato.data.sources.flickr.TEST_SHARE", share)
 
 
 def images(source):
@@ -159,11 +160,13 @@ def test_a_renderer_that_fails_is_an_error_and_not_for_ever(tmp_path, monkeypatc
     write(tmp_path / "set/a.svg", drawing())
     write(tmp_path / "set/bad.svg", b"<svg")
     with monkeypatch.context() as away:
-        away.setattr("sfumato.data.svg._paths", list)  # nothing can be imported
+        away.setattr("sfumato.data.sources.svg._paths", list)  # nothing can be imported
         with pytest.raises(SfumatoError, match=r"cannot start .*Install it anew"):
             open_source(tmp_path / "set", size=8)
     with monkeypatch.context() as away:
-        away.setattr("sfumato.data.svg._asked", lambda p, frame, s: (not frame, b"a bad day"))
+        away.setattr(
+            "sfumato.data.sources.svg._asked", lambda p, frame, s: (not frame, b"a bad day")
+        )
         with pytest.raises(SfumatoError, match="no samples .*problem: bad.svg: not well-formed"):
             open_source(tmp_path / "set", size=8)
     source = open_source(tmp_path / "set", size=8)

@@ -14,13 +14,13 @@ import pytest
 from misbehaving_server import Busy, Server, endless, fine, reset, status, trickle
 from PIL import Image
 
-from sfumato.data import collect as module
 from sfumato.data import open_source
-from sfumato.data.check import check
-from sfumato.data.client import Client, Limits
-from sfumato.data.collect import caption, collect, slug
-from sfumato.data.collected import opened
-from sfumato.data.search import DuckDuckGo, Found, SearchOptions
+from sfumato.data.checking.check import check
+from sfumato.data.online import collect as module
+from sfumato.data.online.client import Client, Limits
+from sfumato.data.online.collect import caption, collect, slug
+from sfumato.data.online.collected import opened
+from sfumato.data.online.search import DuckDuckGo, Found, SearchOptions
 from sfumato.errors import SfumatoError
 
 SHORT = Limits(

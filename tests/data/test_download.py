@@ -31,11 +31,11 @@ from misbehaving_server import (
 
 from sfumato import __version__
 from sfumato.data import alone as alone_module
-from sfumato.data import client as client_module
-from sfumato.data.addresses import is_public, parse
 from sfumato.data.alone import alone
-from sfumato.data.client import Client, DownloadError, Limits
-from sfumato.data.download import Digest, download, hash_of
+from sfumato.data.online import client as client_module
+from sfumato.data.online.addresses import is_public, parse
+from sfumato.data.online.client import Client, DownloadError, Limits
+from sfumato.data.online.download import Digest, download, hash_of
 from sfumato.errors import SfumatoError
 
 CONTENT = bytes(range(256)) * 2000  # 512 kB

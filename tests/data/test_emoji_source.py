@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfumato.data import emoji as module
 from sfumato.data import open_source
-from sfumato.data.emoji import STYLES, EmojiSource, captions_of
+from sfumato.data.sources import emoji as module
+from sfumato.data.sources.emoji import STYLES, EmojiSource, captions_of
 from sfumato.errors import SfumatoError
 
 

@@ -18,11 +18,12 @@ import pytest
 from misbehaving_server import Server, fine, ranged, status
 from PIL import Image
 
-from sfumato.data import catalogue, open_source
-from sfumato.data.catalogue import CATALOGUE, Entry, Remote, entry
-from sfumato.data.client import Client, Limits
-from sfumato.data.download import Digest
-from sfumato.data.fetch import RECEIPT, fetch, installed
+from sfumato.data import open_source
+from sfumato.data.online import catalogue
+from sfumato.data.online.catalogue import CATALOGUE, Entry, Remote, entry
+from sfumato.data.online.client import Client, Limits
+from sfumato.data.online.download import Digest
+from sfumato.data.online.fetch import RECEIPT, fetch, installed
 from sfumato.errors import SfumatoError
 from sfumato.locale import LANGUAGES, messages
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sfumato.data import flickr, open_source
-from sfumato.data.flickr import is_test, read_captions
+from sfumato.data import open_source
+from sfumato.data.sources import flickr
+from sfumato.data.sources.flickr import is_test, read_captions
 from sfumato.errors import SfumatoError
 
 NAMES = [f"{1000 + number}.jpg" for number in range(80)]

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sfumato.data import folder as module
 from sfumato.data import open_source
 from sfumato.data import scan as scanning
 from sfumato.data.example import Source
-from sfumato.data.folder import FolderSource
+from sfumato.data.sources import folder as module
+from sfumato.data.sources.folder import FolderSource
 from sfumato.errors import SfumatoError
 
 COLOURS = ["red", "lime", "blue", "yellow", "cyan", "magenta", "white", "black"]

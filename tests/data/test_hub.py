@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sfumato.data import open_source
-from sfumato.data.hub import Address, HubSource, parse
+from sfumato.data.sources.hub import Address, HubSource, parse
 from sfumato.errors import SfumatoError
 
 
@@ -102,7 +102,7 @@ def test_class_names(hub):
 
 
 def test_a_stream_goes_on_where_it_broke_off(hub, monkeypatch):
-    from sfumato.data import stream
+    from sfumato.data.sources import stream
 
     monkeypatch.setattr(stream, "SHARD_SAMPLES", 4)
     hub({"image": pictures(10), "text": ["x"] * 10})
@@ -137,7 +137,7 @@ def test_a_stream_never_goes_on_in_another_data_set(hub):
 
 
 def test_a_stream_goes_on_with_the_commit_it_was_begun_with(hub, monkeypatch):
-    from sfumato.data import hub as module
+    from sfumato.data.sources import hub as module
 
     hub({"image": pictures(8), "text": ["x"] * 8})
     asked, newest = [], "a" * 40
@@ -164,8 +164,8 @@ def test_a_folder_of_that_name_is_not_the_hubs(tmp_path, monkeypatch):
 
 def test_what_does_not_fit_is_not_decoded_at_the_start(hub, monkeypatch):
     hub({"image": pictures(8), "text": ["x"] * 8})
-    monkeypatch.setattr("sfumato.data.shards.CACHE_LIMIT", 100)
-    monkeypatch.setattr("sfumato.data.folder.CACHE_LIMIT", 100)
+    monkeypatch.setattr("sfumato.data.sources.shards.CACHE_LIMIT", 100)
+    monkeypatch.setattr("sfumato.data.sources.folder.CACHE_LIMIT", 100)
     decoded = []
     decode = HubSource._decode
     monkeypatch.setattr(HubSource, "_decode", lambda s, i: (decoded.append(i), decode(s, i))[1])

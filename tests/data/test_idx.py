@@ -11,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from sfumato.data import idx, open_source
-from sfumato.data.idx import DEBIAN_FOLDER, FASHION_CLASSES, IdxSource, find_fashion_mnist, read_idx
+from sfumato.data import open_source
+from sfumato.data.sources import idx
+from sfumato.data.sources.idx import (
+    DEBIAN_FOLDER,
+    FASHION_CLASSES,
+    IdxSource,
+    find_fashion_mnist,
+    read_idx,
+)
 from sfumato.errors import SfumatoError
 
 

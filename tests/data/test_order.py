@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.data.emoji import EmojiSource
 from sfumato.data.order import indices, visits_of
+from sfumato.data.sources.emoji import EmojiSource
 
 seeds = st.integers(-(2**40), 2**40)
 lengths = st.integers(1, 23)

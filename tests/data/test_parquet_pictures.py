@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from sfumato.data import open_source
-from sfumato.data.parquet import ParquetSource
+from sfumato.data.sources.parquet import ParquetSource
 from sfumato.errors import SfumatoError
 
 pa = pytest.importorskip("pyarrow")
@@ -101,7 +101,7 @@ def test_classes_have_one_order_however_they_are_read(tmp_path, how):
 
 @pytest.mark.parametrize("limit", [2 << 30, 1000])
 def test_a_test_part_has_the_classes_of_the_train_part(tmp_path, monkeypatch, limit):
-    monkeypatch.setattr("sfumato.data.parquet.CACHE_LIMIT", limit)
+    monkeypatch.setattr("sfumato.data.sources.parquet.CACHE_LIMIT", limit)
     write(tmp_path / "train-0.parquet", {"img": cells(6), "label": list("dbaacc")})
     write(tmp_path / "test-0.parquet", {"img": cells(6), "label": list("bbbdd0")})
     assert open_source(tmp_path, size=8).classes == ("a", "b", "c", "d")
@@ -137,7 +137,7 @@ def test_cells_above_the_limit_are_refused_one_by_one(tmp_path, monkeypatch):
     rows = cells(9)
     rows[4] = {"bytes": encoded(4) + bytes(5000), "path": ""}
     path = write(tmp_path / "a.parquet", {"image": rows, "text": ["x"] * 9})
-    monkeypatch.setattr("sfumato.data.parquet_rows.LARGEST_PICTURE", 2000)
+    monkeypatch.setattr("sfumato.data.sources.parquet_rows.LARGEST_PICTURE", 2000)
     for address in (path, f"{path}?limit=9"):
         source = open_source(address, size=8)
         assert first_values(source) == [0, 1, 2, 3, 5, 5, 6, 7, 8]
@@ -152,13 +152,13 @@ def test_pictures_with_alpha_count_with_four_channels(tmp_path, monkeypatch):
         rows.append({"bytes": out.getvalue(), "path": ""})
     path = write(tmp_path / "a.parquet", {"image": rows, "text": ["x"] * 8})
     for name in ("parquet", "folder", "shards"):
-        monkeypatch.setattr(f"sfumato.data.{name}.CACHE_LIMIT", 8 * 3 * 8 * 8)
+        monkeypatch.setattr(f"sfumato.data.sources.{name}.CACHE_LIMIT", 8 * 3 * 8 * 8)
     source = open_source(path, size=8)  # parquet alone, uncached, would be read from its start
     assert type(source).__name__ == "ShardSource" and source.channels == 4
 
 
 def test_rows_are_found_in_any_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("sfumato.data.parquet_rows._ROWS", 2)
+    monkeypatch.setattr("sfumato.data.sources.parquet_rows._ROWS", 2)
     path = write(tmp_path / "a.parquet", {"image": cells(100), "text": ["x"] * 100}, group=70)
     source = open_source(path, size=8)
     for index in (99, 0, 40, 39, 69, 3, 70, 16, 15, 99):
@@ -187,7 +187,7 @@ def test_rows_that_only_name_a_file_are_not_followed(tmp_path):
 def test_what_does_not_fit_is_stored_first(tmp_path, monkeypatch):
     path = write(tmp_path / "a.parquet", {"image": cells(23), "text": [str(n) for n in range(23)]})
     whole = open_source(path, size=8)
-    monkeypatch.setattr("sfumato.data.parquet.CACHE_LIMIT", 1000)
+    monkeypatch.setattr("sfumato.data.sources.parquet.CACHE_LIMIT", 1000)
     source = open_source(path, size=8)
     assert type(source).__name__ == "ShardSource" and len(source) == 23
     for index in range(23):

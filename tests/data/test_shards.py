@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfumato.data import Source, open_source, tar_index
-from sfumato.data.shards import expanded
-from sfumato.data.tar_index import build_index
+from sfumato.data import Source, open_source
+from sfumato.data.sources import tar_index
+from sfumato.data.sources.shards import expanded
+from sfumato.data.sources.tar_index import build_index
 from sfumato.errors import SfumatoError
 
 
@@ -260,8 +261,8 @@ def test_the_index_is_kept_until_the_tar_changes(tmp_path, monkeypatch):
 
 def test_pictures_that_do_not_fit_are_read_when_visited(tmp_path, monkeypatch):
     path = write(tmp_path / "a.tar", [*plain(6), ("9.png", b"bad"), ("9.txt", b"x")])
-    monkeypatch.setattr("sfumato.data.shards.CACHE_LIMIT", 100)
-    monkeypatch.setattr("sfumato.data.folder.CACHE_LIMIT", 100)
+    monkeypatch.setattr("sfumato.data.sources.shards.CACHE_LIMIT", 100)
+    monkeypatch.setattr("sfumato.data.sources.folder.CACHE_LIMIT", 100)
     source = open_source(path, size=8, channels=3)
     assert source._pixels is None and not source.unreadable
     for _ in range(2):

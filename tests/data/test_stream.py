@@ -9,8 +9,8 @@ from itertools import islice
 import pytest
 from PIL import Image
 
-from sfumato.data import stream
-from sfumato.data.stream import Streamed, materialise, store_folder, stored
+from sfumato.data.sources import stream
+from sfumato.data.sources.stream import Streamed, materialise, store_folder, stored
 from sfumato.errors import SfumatoError
 
 

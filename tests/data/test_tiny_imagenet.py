@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sfumato.data import open_source
-from sfumato.data.tiny_imagenet import class_names
+from sfumato.data.sources.tiny_imagenet import class_names
 from sfumato.errors import SfumatoError
 
 WORDS = """n00000001\tentity

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfumato.data.member_names import safe_parts
-from sfumato.data.unpack import Room, unpack
+from sfumato.data.online.unpack import Room, unpack
 from sfumato.errors import SfumatoError
 
 pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")  # of zipfile, on purpose

@@ -397,3 +397,23 @@ def test_levels_and_weights_must_match(weights):
     denoiser = Denoiser(network, LevelSchedule(Flow(), SIDES), TARGETS["v"])
     with pytest.raises(ValueError, match="3 levels need as many positive weights"):
         DiffusionLoss(denoiser, lengths=PYRAMID.lengths, level_weights=weights)
+
+
+@pytest.mark.parametrize("base", BASES.values(), ids=BASES)
+@given(t=st.floats(0.05, 0.95))
+def test_the_lowest_level_is_the_base_also_backwards(base, t):
+    levels = LevelSchedule(base, SIDES)
+    lowest = levels.log_snr(t)[0, 0, -1]
+    assert float(levels.time_of(lowest)) == pytest.approx(t, abs=1e-9)
+    for found, wanted in zip(levels.levels_of(lowest), base(t), strict=True):
+        assert float(found) == pytest.approx(float(wanted), abs=1e-9)
+
+
+def test_levels_take_the_place_of_levels_only_if_they_are_the_same():
+    mine = LevelSchedule(Flow(), SIDES)
+    same = LevelSchedule(cosine(), SIDES)
+    assert mine.over(same) is same
+    assert mine.over(cosine()) == same
+    for other in (LevelSchedule(cosine(), (8, 4)), LevelSchedule(cosine(), SIDES, power=2)):
+        with pytest.raises(ValueError, match="cannot take the place"):
+            mine.over(other)

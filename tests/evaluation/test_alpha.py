@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from sfumato.data.emoji import EmojiSource
+from sfumato.data.sources.emoji import EmojiSource
 from sfumato.evaluation.alpha import EDGE, clean_share, edges
 
 

@@ -235,7 +235,7 @@ def test_a_judge_of_the_references_is_owned_up_to(quick, texts, squares, tmp_pat
 
 
 def test_the_emoji_with_colours_flags_and_a_second_language(quick, tmp_path, monkeypatch):
-    from sfumato.data.emoji import EmojiSource
+    from sfumato.data.sources.emoji import EmojiSource
     from sfumato.evaluation import reality
 
     class Some(EmojiSource):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfumato.data.emoji import EmojiSource, captions_of
+from sfumato.data.sources.emoji import EmojiSource, captions_of
 from sfumato.evaluation.plan import COLOURED, Wanted, colour_wishes, swapped, wishes
 from sfumato.evaluation.reality import Reality, read_reality, style_prompt
 from sfumato.pictures.colours import NAMES

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from misbehaving_server import Server, fine
 
-from sfumato.data import catalogue
-from sfumato.data.catalogue import Remote, entry
-from sfumato.data.download import Digest
+from sfumato.data.online import catalogue
+from sfumato.data.online.catalogue import Remote, entry
+from sfumato.data.online.download import Digest
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import tiny
 from PIL import Image
 
 import sfumato
-from sfumato.data import collect
+from sfumato.data.online import collect
 from sfumato.errors import SfumatoError
 from sfumato.networks.tiny_unet import TinyUNet
 from sfumato.training.recipe import load_recipe

@@ -189,7 +189,7 @@ def test_the_clean_copy_speaks_russian(sfumato, tmp_path, monkeypatch):
 
 
 def test_interrupted_it_ends_cleanly(sfumato, tmp_path, monkeypatch):
-    from sfumato.data import clean
+    from sfumato.data.checking import clean
 
     def stop(*paths):
         raise KeyboardInterrupt

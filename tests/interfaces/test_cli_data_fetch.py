@@ -13,11 +13,11 @@ import pytest
 from misbehaving_server import Server, fine, status
 from PIL import Image
 
-from sfumato.data import catalogue
-from sfumato.data.catalogue import Remote, entry
-from sfumato.data.client import Client, Limits
-from sfumato.data.download import Digest
-from sfumato.data.search import DuckDuckGo, Found
+from sfumato.data.online import catalogue
+from sfumato.data.online.catalogue import Remote, entry
+from sfumato.data.online.client import Client, Limits
+from sfumato.data.online.download import Digest
+from sfumato.data.online.search import DuckDuckGo, Found
 from sfumato.errors import SfumatoError
 from sfumato.interfaces.cli import data_collect
 
@@ -156,7 +156,7 @@ def search(server, monkeypatch):
     monkeypatch.setattr(data_collect, "image_search", lambda: search)
     limits = Limits(total=2, tries=1)
     client = Client(limits, trusted=[server.place])
-    monkeypatch.setattr("sfumato.data.client.Client", lambda *_: client)
+    monkeypatch.setattr("sfumato.data.online.client.Client", lambda *_: client)
     return search
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfumato.data.emoji import EmojiSource
+from sfumato.data.sources.emoji import EmojiSource
 from sfumato.pictures.colours import GREYS, NAMES, hue, share, shows
 
 THINGS = {"heart", "circle", "square", "book", "apple"}

@@ -39,7 +39,7 @@ def open_source(
             .jsonl or .parquet, or the folders' names as classes); a folder in the true layout
             of a known set, told by its content; WebDataset tars as a file, a folder, a pattern
             ("shards/*.tar") or braces ("a-{000..012}.tar"); parquet files whose rows hold
-            pictures; or "hf:owner/name" (see `sfumato.data.hub`).  A string that is a known
+            pictures; or "hf:owner/name" (see `sfumato.data.sources.hub`).  A string that is a known
             name means that data set; write "./emoji" for a folder of that name.
         size: side of the pictures in pixels; default 64, and as stored for IDX (28) and
             CIFAR-10 (32).
@@ -60,7 +60,7 @@ def open_source(
     if isinstance(data, str) and data in NAMES:
         return _named(data, size, channels, split, broken_share)
     if isinstance(data, str) and data.startswith("hf:"):
-        from sfumato.data.hub import hub_source
+        from sfumato.data.sources.hub import hub_source
 
         return hub_source(data, size, channels, split, broken_share)
     root = Path(data).expanduser()
@@ -92,23 +92,23 @@ def _named(
     name: str, size: int | None, channels: int | None, split: str, broken_share: float
 ) -> Source:
     if name == "emoji":
-        from sfumato.data.emoji import EmojiSource
+        from sfumato.data.sources.emoji import EmojiSource
 
         return EmojiSource(size or 64, channels or 4, split)
     if name in ("fashion-mnist", "mnist"):
-        from sfumato.data import idx
+        from sfumato.data.sources import idx
 
         return (idx.mnist if name == "mnist" else idx.fashion_mnist)(size, channels, split)
     if name == "cifar10":
-        from sfumato.data.cifar import cifar10
+        from sfumato.data.sources.cifar import cifar10
 
         return cifar10(size, channels, split)
     if name == "tiny-imagenet":
-        from sfumato.data.tiny_imagenet import tiny_imagenet as load
+        from sfumato.data.sources.tiny_imagenet import tiny_imagenet as load
     elif name == "flickr30k":
-        from sfumato.data.flickr import flickr30k as load
+        from sfumato.data.sources.flickr import flickr30k as load
     else:
-        from sfumato.data.clipart import clipart as load
+        from sfumato.data.sources.clipart import clipart as load
     return load(size, channels, split, broken_share)
 
 
@@ -116,7 +116,7 @@ def _folder(
     root: Path, size: int | None, channels: int | None, split: str, broken_share: float
 ) -> Source:
     """A folder by its content: the known layouts first, whose files say clearly what they are."""
-    from sfumato.data import cifar, clipart, flickr, idx, parquet, shards, tiny_imagenet
+    from sfumato.data.sources import cifar, clipart, flickr, idx, parquet, shards, tiny_imagenet
 
     if folder := idx.idx_folder(root):
         return idx.IdxSource(folder, size, channels, split, name=root.resolve().name)
@@ -132,7 +132,7 @@ def _folder(
         return shards.shard_source(root, size, channels, split, broken_share)
     if parquet.looks_like_parquet(root):
         return parquet.parquet_source(root, size, channels, split, broken_share)
-    from sfumato.data.folder import FolderSource
+    from sfumato.data.sources.folder import FolderSource
 
     return FolderSource(root, size or 64, channels, split, broken_share)
 
@@ -141,11 +141,11 @@ def _file(
     path: Path, size: int | None, channels: int | None, split: str, broken_share: float
 ) -> Source:
     if path.suffix == ".tar":
-        from sfumato.data.shards import shard_source
+        from sfumato.data.sources.shards import shard_source
 
         return shard_source(path, size, channels, split, broken_share)
     if ".parquet" in path.name:
-        from sfumato.data.parquet import parquet_file
+        from sfumato.data.sources.parquet import parquet_file
 
         return parquet_file(path, size, channels, split, broken_share)
     raise SfumatoError(f"{path} is a file. Give the folder that holds the pictures.")

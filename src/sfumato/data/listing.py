@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from sfumato.data.idx import find_fashion_mnist, find_mnist
+from sfumato.data.sources.idx import find_fashion_mnist, find_mnist
 from sfumato.locale import translate
 
 
@@ -38,10 +38,10 @@ class Listed:
 
 def listing() -> list[Listed]:
     """All of them: those known by name in the order of `NAMES`, the embedded one first."""
-    from sfumato.data.cifar import find_cifar
-    from sfumato.data.clipart import find_clipart
-    from sfumato.data.flickr import find_flickr
-    from sfumato.data.tiny_imagenet import find_tiny_imagenet
+    from sfumato.data.sources.cifar import find_cifar
+    from sfumato.data.sources.clipart import find_clipart
+    from sfumato.data.sources.flickr import find_flickr
+    from sfumato.data.sources.tiny_imagenet import find_tiny_imagenet
 
     found = {
         "fashion-mnist": find_fashion_mnist(),
@@ -87,7 +87,7 @@ def _emoji() -> Listed:
     embedded = files("sfumato").joinpath("resources/emoji.zip").is_file()
     pictures = None
     if embedded:
-        from sfumato.data.emoji import EmojiSource
+        from sfumato.data.sources.emoji import EmojiSource
 
         pictures = len(EmojiSource())
     return Listed(

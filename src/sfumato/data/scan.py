@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from sfumato.data.captions import METADATA_NAMES, named_by, read_caption_file, read_metadata
-from sfumato.data.columns import class_order
 from sfumato.data.example import Problem
 from sfumato.data.findings import remark
+from sfumato.data.sources.columns import class_order
 from sfumato.errors import SfumatoError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sfumato.data import Source, open_source
-from sfumato.data.emoji import STYLES, EmojiSource
+from sfumato.data.sources.emoji import STYLES, EmojiSource
 from sfumato.errors import SfumatoError
 from sfumato.evaluation.intervals import generator
 

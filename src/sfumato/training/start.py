@@ -13,8 +13,8 @@ from accelerate import PartialState
 
 from sfumato.conditioning.vocabulary import TOKENIZER
 from sfumato.data import lasting
+from sfumato.data.checking.health import FEW
 from sfumato.data.example import Source
-from sfumato.data.health import FEW
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 from sfumato.training import files, words

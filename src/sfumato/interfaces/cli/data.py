@@ -65,11 +65,11 @@ def check(
 
     Nothing is changed or deleted.  Findings are no failure: the exit code is 0.
     """
-    from sfumato.data.check import check as examine
+    from sfumato.data.checking.check import check as examine
     from sfumato.interfaces.cli.evaluate import Bar
 
     if output is not None:
-        from sfumato.data.check_place import demand_folder
+        from sfumato.data.checking.check_place import demand_folder
 
         demand_folder(output)
     if clean is not None:
@@ -88,13 +88,13 @@ def check(
     try:
         report = examine(source, size=size, progress=progress)
         if output is not None:
-            from sfumato.data.check_page import write_page
+            from sfumato.data.checking.check_page import write_page
 
             page, numbers = write_page(report, output)
             extra["page"] = str(page)
             said.append(translate("data.page", page=page, numbers=numbers))
         if clean is not None:
-            from sfumato.data.clean import write_clean
+            from sfumato.data.checking.clean import write_clean
 
             done = write_clean(report, clean, progress)
             extra["clean"] = done.to_dict()
@@ -113,7 +113,7 @@ def check(
 def _demand_clean(source: str, clean: Path) -> None:
     """Refuse what cannot become a clean copy before looking at thousands of pictures."""
     from sfumato.data import NAMES
-    from sfumato.data.clean import demand_target
+    from sfumato.data.checking.clean import demand_target
 
     folder = Path(source).expanduser()
     if source in NAMES:

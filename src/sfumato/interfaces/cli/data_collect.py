@@ -21,7 +21,7 @@ from sfumato.interfaces.cli.options import Debug, Json, choice
 from sfumato.locale import translate
 
 if TYPE_CHECKING:
-    from sfumato.data.collect import Summary
+    from sfumato.data.online.collect import Summary
 
 #: What may become of an address, in the order of the summary.
 _OUTCOMES = {
@@ -82,10 +82,10 @@ def collect(
     debug: Debug = False,
 ) -> None:
     """Gather captioned pictures from an image search; the same command goes on."""
-    from sfumato.data.client import Client
-    from sfumato.data.collect import PICTURE_LIMITS, slug
-    from sfumato.data.collect import collect as gather
-    from sfumato.data.search import SearchOptions
+    from sfumato.data.online.client import Client
+    from sfumato.data.online.collect import PICTURE_LIMITS, slug
+    from sfumato.data.online.collect import collect as gather
+    from sfumato.data.online.search import SearchOptions
 
     folder = output or Path(slug(query))
     options = SearchOptions(safe.value, region.lower(), size.value)
@@ -115,7 +115,7 @@ def collect(
 
 def image_search() -> Any:
     """The search that is used; tests put their own in its place."""
-    from sfumato.data.search import DuckDuckGo
+    from sfumato.data.online.search import DuckDuckGo
 
     return DuckDuckGo()
 

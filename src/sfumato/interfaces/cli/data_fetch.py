@@ -17,7 +17,7 @@ from sfumato.locale import translate
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from sfumato.data.catalogue import Entry
+    from sfumato.data.online.catalogue import Entry
 
 _EVERY = 30.0  # seconds between two lines where no bar can be drawn
 
@@ -39,11 +39,11 @@ def fetch(
     debug: Debug = False,
 ) -> None:
     """Fetch a public data set: terms, question, download, verification, unpacking."""
-    from sfumato.data.addresses import parse
-    from sfumato.data.catalogue import entry, lies_at
-    from sfumato.data.client import Client
-    from sfumato.data.fetch import fetch as bring
-    from sfumato.data.fetch import installed
+    from sfumato.data.online.addresses import parse
+    from sfumato.data.online.catalogue import entry, lies_at
+    from sfumato.data.online.client import Client
+    from sfumato.data.online.fetch import fetch as bring
+    from sfumato.data.online.fetch import installed
     from sfumato.data.places import data_folder
 
     wanted = entry(name)
@@ -113,7 +113,7 @@ class _Bytes:
         self._last = time.monotonic()
 
     def show(self, name: str, done: int, total: int | None) -> None:
-        """See `sfumato.data.fetch.Watch`."""
+        """See `sfumato.data.online.fetch.Watch`."""
         if not on_terminal():
             if time.monotonic() - self._last >= _EVERY:
                 self._last = time.monotonic()

@@ -47,7 +47,7 @@ def lines_of(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
 
 
 def _model(folder: Path) -> dict[str, Any]:
-    from sfumato.data.emoji import STYLES
+    from sfumato.data.sources.emoji import STYLES
     from sfumato.storage import opened, tensors_in
 
     found = opened(folder)

@@ -101,7 +101,7 @@ def _says_something(signs: str) -> bool:
 @lru_cache(maxsize=1)
 def _emoji_words() -> frozenset[str]:
     """All words of the captions of the emoji; none where they are missing."""
-    from sfumato.data.emoji import EmojiSource
+    from sfumato.data.sources.emoji import EmojiSource
     from sfumato.errors import SfumatoError
 
     try:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from sfumato.data.captions import clean_captions, decode_text
 from sfumato.data.example import Problem
-from sfumato.data.folder import FolderSource
 from sfumato.data.places import found_in, required
 from sfumato.data.scan import EXTENSIONS, Scan
+from sfumato.data.sources.folder import FolderSource
 from sfumato.errors import SfumatoError
 
 TEST_SHARE = 1 / 32

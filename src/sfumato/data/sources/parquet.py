@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sfumato.data.captions import METADATA_NAMES
-from sfumato.data.columns import (
+from sfumato.data.decode import UnreadablePicture
+from sfumato.data.example import Problem
+from sfumato.data.scan import Scan, holds_pictures
+from sfumato.data.sources.columns import (
     Columns,
     choose,
     class_order,
@@ -16,12 +19,9 @@ from sfumato.data.columns import (
     number_of,
     options_of,
 )
-from sfumato.data.decode import UnreadablePicture
-from sfumato.data.example import Problem
-from sfumato.data.folder import CACHE_LIMIT, FolderSource
-from sfumato.data.parquet_rows import Cells, batches, open_parquet, rows_of, too_large
-from sfumato.data.scan import Scan, holds_pictures
-from sfumato.data.stream import Streamed, materialise, note, stored
+from sfumato.data.sources.folder import CACHE_LIMIT, FolderSource
+from sfumato.data.sources.parquet_rows import Cells, batches, open_parquet, rows_of, too_large
+from sfumato.data.sources.stream import Streamed, materialise, note, stored
 from sfumato.errors import SfumatoError
 
 _TEXT_BYTES = 1 << 30  # captions and labels of files that are read at once
@@ -78,7 +78,7 @@ def parquet_source(
     """Open a parquet file or a folder of them.
 
     Where the decoded pictures do not fit into memory, or with a ``limit``, the rows are stored
-    as tars first (`sfumato.data.stream`), since parquet has no quick way to a single row.
+    as tars first (`sfumato.data.sources.stream`), since parquet has no quick way to a single row.
 
     Args:
         path: the file or folder.

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from sfumato.data.check_parts import MADE_BY
+from sfumato.data.checking.check_parts import MADE_BY
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 

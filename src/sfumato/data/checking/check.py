@@ -12,15 +12,15 @@ from statistics import median
 import numpy as np
 
 from sfumato.data import open_source
+from sfumato.data.checking.health import FEW, HealthReport
+from sfumato.data.checking.oddities import commonest, oddity
+from sfumato.data.checking.remarks import understood
 from sfumato.data.decode import UnreadablePicture, is_transparent, open_picture
 from sfumato.data.duplicates import signature, similar_groups
 from sfumato.data.example import Example, Problem, Source
 from sfumato.data.findings import KINDS, finding_of, remark, spoken
-from sfumato.data.folder import FolderSource
-from sfumato.data.health import FEW, HealthReport
-from sfumato.data.oddities import commonest, oddity
-from sfumato.data.remarks import understood
 from sfumato.data.scan import _SPLITS, Scan, holds_pictures
+from sfumato.data.sources.folder import FolderSource
 
 __all__ = ["FEW", "KINDS", "HealthReport", "check", "spoken"]
 

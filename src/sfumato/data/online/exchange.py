@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sfumato.data.addresses import DownloadError
+from sfumato.data.online.addresses import DownloadError
 from sfumato.locale import translate
 
 _BUFFER = 1 << 16

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from sfumato.data.download import Digest
+from sfumato.data.online.download import Digest
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 
@@ -179,25 +179,25 @@ def entry(name: str) -> Entry:
 def lies_at(found: Entry) -> Path | None:
     """Where the loader of a data set would find it on this machine, None if nowhere."""
     if found.name == "mnist":
-        from sfumato.data.idx import find_mnist
+        from sfumato.data.sources.idx import find_mnist
 
         return find_mnist()
     if found.name == "fashion-mnist":
-        from sfumato.data.idx import find_fashion_mnist
+        from sfumato.data.sources.idx import find_fashion_mnist
 
         return find_fashion_mnist()
     if found.name == "cifar10":
-        from sfumato.data.cifar import find_cifar
+        from sfumato.data.sources.cifar import find_cifar
 
         return find_cifar()
     if found.name == "tiny-imagenet":
-        from sfumato.data.tiny_imagenet import find_tiny_imagenet
+        from sfumato.data.sources.tiny_imagenet import find_tiny_imagenet
 
         return find_tiny_imagenet()
     if found.name == "flickr30k":
-        from sfumato.data.flickr import find_flickr
+        from sfumato.data.sources.flickr import find_flickr
 
         return find_flickr()
-    from sfumato.data.clipart import find_clipart
+    from sfumato.data.sources.clipart import find_clipart
 
     return find_clipart()

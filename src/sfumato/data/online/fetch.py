@@ -16,10 +16,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from sfumato.data.alone import alone, demand_own, open_plain
-from sfumato.data.catalogue import Entry, Remote
-from sfumato.data.client import Client, DownloadError
-from sfumato.data.download import download, hash_of, require_space
-from sfumato.data.unpack import Room, unpack
+from sfumato.data.online.catalogue import Entry, Remote
+from sfumato.data.online.client import Client, DownloadError
+from sfumato.data.online.download import download, hash_of, require_space
+from sfumato.data.online.unpack import Room, unpack
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 

@@ -16,12 +16,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sfumato.data.captions import named_by
-from sfumato.data.columns import class_order
 from sfumato.data.decode import UnreadablePicture
 from sfumato.data.example import Problem
-from sfumato.data.folder import CACHE_LIMIT, FolderSource
 from sfumato.data.scan import Scan, holds_pictures
-from sfumato.data.tar_index import LARGEST_PICTURE, Sample, index_of
+from sfumato.data.sources.columns import class_order
+from sfumato.data.sources.folder import CACHE_LIMIT, FolderSource
+from sfumato.data.sources.tar_index import LARGEST_PICTURE, Sample, index_of
 from sfumato.errors import SfumatoError
 
 _PARTS = {"train": r"train(ing)?", "test": r"test|val(id(ation)?)?"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato.data.decode import UnreadablePicture
-from sfumato.data.tar_index import LARGEST_PICTURE
+from sfumato.data.sources.tar_index import LARGEST_PICTURE
 from sfumato.errors import SfumatoError
 
 BATCH_BYTES = 16 << 20

@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from sfumato.data.addresses import parse
 from sfumato.data.captions import clean_captions, named_by
-from sfumato.data.client import Answer, Client, DownloadError, Limits
-from sfumato.data.collected import ASIDE, Collected, opened
 from sfumato.data.decode import UnreadablePicture, open_picture, to_pixels
-from sfumato.data.download import require_space
 from sfumato.data.duplicates import DISTANCE, signature, similar_pairs
-from sfumato.data.search import Found, ImageSearch, SearchOptions, writable
+from sfumato.data.online.addresses import parse
+from sfumato.data.online.client import Answer, Client, DownloadError, Limits
+from sfumato.data.online.collected import ASIDE, Collected, opened
+from sfumato.data.online.download import require_space
+from sfumato.data.online.search import Found, ImageSearch, SearchOptions, writable
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 

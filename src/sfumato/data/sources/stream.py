@@ -24,7 +24,7 @@ from typing import Any
 
 from sfumato.data.example import Problem
 from sfumato.data.places import data_root
-from sfumato.data.shards import ShardSource
+from sfumato.data.sources.shards import ShardSource
 from sfumato.errors import SfumatoError
 
 MAX_BYTES = 20 << 30

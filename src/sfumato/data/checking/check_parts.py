@@ -17,7 +17,7 @@ _LONGEST = 160  # characters of a name or caption
 
 def document(title: str, body: str) -> str:
     """The page: one file that asks nobody for anything and runs nothing."""
-    style = files("sfumato").joinpath("data/check.css").read_text("utf-8")
+    style = files("sfumato").joinpath("data/checking/check.css").read_text("utf-8")
     return (
         f'<!doctype html>\n<html lang="{language()}">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '

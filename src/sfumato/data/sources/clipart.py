@@ -1,7 +1,7 @@
 """Open Clip Art Library 0.18 as Debian packages it: thousands of drawings in the public domain.
 
 `openclipart-svg` has drawings with titles and keywords; they are drawn once, at 256 pixels, and
-kept as tars (`sfumato.data.stream`).  `openclipart-png` has pictures without any words but
+kept as tars (`sfumato.data.sources.stream`).  `openclipart-png` has pictures without any words but
 their names.  Icon themes, series of geometric shapes, blank, doubled and very wide ones are left
 out.  What is drawn decides the part, so that a picture under two names never is in both.
 """
@@ -24,12 +24,12 @@ from sfumato.cores import cores
 from sfumato.data.captions import clean_captions, named_by
 from sfumato.data.decode import UnreadablePicture, open_picture
 from sfumato.data.example import Problem
-from sfumato.data.flickr import is_test
-from sfumato.data.folder import FolderSource
 from sfumato.data.places import found_in, required
 from sfumato.data.scan import EXTENSIONS, Scan
-from sfumato.data.stream import Streamed, materialise, note, stored
-from sfumato.data.svg import LARGEST, About, Draughtsman, about, demand_renderer
+from sfumato.data.sources.flickr import is_test
+from sfumato.data.sources.folder import FolderSource
+from sfumato.data.sources.stream import Streamed, materialise, note, stored
+from sfumato.data.sources.svg import LARGEST, About, Draughtsman, about, demand_renderer
 from sfumato.errors import SfumatoError
 
 DEBIAN_FOLDER = Path("/usr/share/openclipart")
@@ -100,8 +100,8 @@ def looks_like_clipart(root: Path) -> bool:
 def read_drawings(folder: Path, notes: dict[str, Any]) -> list[Drawing]:
     """The drawings worth drawing: (name, document, captions), in order of name.
 
-    Links, series, doubled files and what `sfumato.data.svg.about` refuses are left out;
-    ``notes`` gains the refusals, see `sfumato.data.stream.note`.
+    Links, series, doubled files and what `sfumato.data.sources.svg.about` refuses are left out;
+    ``notes`` gains the refusals, see `sfumato.data.sources.stream.note`.
     """
     kept: list[tuple[str, bytes, About]] = []
     seen: set[bytes] = set()

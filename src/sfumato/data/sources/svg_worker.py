@@ -1,4 +1,4 @@
-"""The process that draws SVG for `sfumato.data.svg`: documents in, PNG out, until the end.
+"""The process that draws SVG for `sfumato.data.sources.svg`: documents in, PNG out, until the end.
 
 A frame is four bytes of length and the content; an answer has "+" or "-" before it.  The first
 answer, without a question, says whether the renderer could be loaded.

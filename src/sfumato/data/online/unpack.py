@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol
 
-from sfumato.data.inflate import Bounded, Counter, Room, inflated
 from sfumato.data.member_names import refused, safe_parts, same_file, shown
+from sfumato.data.online.inflate import Bounded, Counter, Room, inflated
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 

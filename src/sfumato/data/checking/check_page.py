@@ -14,12 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
-from sfumato.data.check_parts import anchor, bars, document, figure, more, name, number, text, tile
-from sfumato.data.check_place import demand_folder, refused
+from sfumato.data.checking.check_parts import (
+    anchor,
+    bars,
+    document,
+    figure,
+    more,
+    name,
+    number,
+    text,
+    tile,
+)
+from sfumato.data.checking.check_place import demand_folder, refused
+from sfumato.data.checking.health import HealthReport, percent
+from sfumato.data.checking.thumbs import seen, whole
 from sfumato.data.example import Problem
 from sfumato.data.findings import ADVICE, KINDS, SERIOUS, spoken
-from sfumato.data.health import HealthReport, percent
-from sfumato.data.thumbs import seen, whole
 from sfumato.locale import translate
 
 THUMBS = 200

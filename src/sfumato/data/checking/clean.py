@@ -19,11 +19,11 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from sfumato.data.clean_names import CleanNames
+from sfumato.data.checking.clean_names import CleanNames
+from sfumato.data.checking.health import HealthReport
+from sfumato.data.checking.oddities import mended
 from sfumato.data.decode import UnreadablePicture, open_picture
 from sfumato.data.findings import remark, spoken
-from sfumato.data.health import HealthReport
-from sfumato.data.oddities import mended
 from sfumato.data.scan import Scan
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sfumato.data.alone import alone, open_plain
-from sfumato.data.client import Answer, Client, DownloadError, broken_off
+from sfumato.data.online.client import Answer, Client, DownloadError, broken_off
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 

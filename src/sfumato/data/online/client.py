@@ -2,8 +2,8 @@
 
 Everything that a server may do without end has an end here: connecting, answering, redirecting,
 sending, and asking us to wait.  It stands on `http.client` alone, because only so the connection
-can be made to an address that was judged before (`sfumato.data.addresses`), and every single wait
-for bytes can be measured against the time that is left.
+can be made to an address that was judged before (`addresses`), and every single wait for bytes
+can be measured against the time that is left.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urljoin
 
 from sfumato import __version__
-from sfumato.data.addresses import DownloadError, Resolver, Target, connect, parse
-from sfumato.data.exchange import Limits, Timed, complaints, encrypted
+from sfumato.data.online.addresses import DownloadError, Resolver, Target, connect, parse
+from sfumato.data.online.exchange import Limits, Timed, complaints, encrypted
 from sfumato.locale import translate
 
 __all__ = ["USER_AGENT", "Answer", "Client", "DownloadError", "Limits"]
@@ -76,7 +76,7 @@ class Client:
     Args:
         limits: what is put up with.
         trusted: "host:port" pairs that may lie in the user's own network (see
-            `sfumato.data.addresses.connect`); a redirect to any other such place is refused.
+            `sfumato.data.online.addresses.connect`); a redirect to any other such place is refused.
         resolver: instead of `socket.getaddrinfo`.
     """
 

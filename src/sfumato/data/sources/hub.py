@@ -3,7 +3,7 @@
 ``hf:owner/name@revision:split?option&option=value``; revision, split and options may be left
 out.  Options: ``streaming``, ``limit=N``, ``config=NAME``, ``image=COLUMN``, ``text=COLUMN``,
 ``gigabytes=N`` (how large a stored stream may grow).  With ``streaming`` or a ``limit`` only
-the samples used are transferred, once, into tars on this machine (`sfumato.data.stream`).
+the samples used are transferred, once, into tars on this machine (`sfumato.data.sources.stream`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sfumato.data.columns import Columns, choose, content_of, number_of, options_of
 from sfumato.data.decode import UnreadablePicture
-from sfumato.data.parquet import say
 from sfumato.data.scan import Scan
-from sfumato.data.shards import LargeSource, ShardSource
-from sfumato.data.stream import MAX_BYTES, Streamed, materialise, stored
+from sfumato.data.sources.columns import Columns, choose, content_of, number_of, options_of
+from sfumato.data.sources.parquet import say
+from sfumato.data.sources.shards import LargeSource, ShardSource
+from sfumato.data.sources.stream import MAX_BYTES, Streamed, materialise, stored
 from sfumato.errors import SfumatoError
 
 PREFIX = "hf:"

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from sfumato.data.captions import decode_text
 from sfumato.data.example import Problem
-from sfumato.data.folder import FolderSource
 from sfumato.data.places import found_in, required
 from sfumato.data.scan import EXTENSIONS, Scan
+from sfumato.data.sources.folder import FolderSource
 from sfumato.errors import SfumatoError
 
 _WNID = re.compile(r"n\d{8}")

@@ -1,0 +1,1 @@
+"""What speaks to a network or opens what came from one: downloads, archives, image search."""
