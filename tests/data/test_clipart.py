@@ -237,7 +237,7 @@ def test_drawings_beside_pictures_do_not_make_clip_art(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (DEBIAN_FOLDER / "svg").is_dir(), reason="needs Debian's openclipart-svg, 180 MB")
+@pytest.mark.skipif(not (DEBIAN_FOLDER / "svg").is_dir(), reason="openclipart-svg, 180 MB")
 def test_the_real_clip_art():
     found = clipart.read_drawings(DEBIAN_FOLDER / "svg", {})
     assert 4100 < len(found) < 4700
