@@ -21,6 +21,7 @@ import torch
 
 import sfumato
 from sfumato.data import open_source
+from sfumato.data.decode import fit
 from sfumato.diffusion import SAMPLERS
 from sfumato.evaluation.distances import kernel, kernel_resampled
 from sfumato.evaluation.judge import Judge
@@ -28,19 +29,6 @@ from sfumato.evaluation.smoothness import neighbour_correlation
 from sfumato.training.files import replace_bytes
 
 STEPS = (10, 25, 50, 100, 250)
-
-
-def pixels(pictures: list[Any]) -> np.ndarray:
-    """uint8 (N, C, H, W), transparent pictures premultiplied as the data are."""
-    found = []
-    for picture in pictures:
-        array = np.asarray(picture).astype(np.float64)
-        if array.ndim == 2:
-            array = array[..., None]
-        if array.shape[2] == 4:
-            array[..., :3] *= array[..., 3:] / 255
-        found.append(np.round(array).astype(np.uint8).transpose(2, 0, 1))
-    return np.stack(found)
 
 
 def measured(
@@ -52,9 +40,10 @@ def measured(
     for sampler in SAMPLERS:
         for steps in STEPS:
             begin = time.process_time()
-            made = pixels(
-                model.generate(prompts, 1, seed, steps=steps, guidance_scale=scale, sampler=sampler)
+            drawn = model.generate(
+                prompts, 1, seed, steps=steps, guidance_scale=scale, sampler=sampler
             )
+            made = np.stack([fit(picture, model.size, model.channels) for picture in drawn])
             features = judge.features(made)
             spread = kernel_resampled(features, reference, 100, seed).std()
             rows.append(

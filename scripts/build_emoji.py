@@ -32,7 +32,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
@@ -41,7 +40,8 @@ from emoji_drawings import Drawing, encode, read_picture, render, svg_document
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "src"))
 
-from sfumato.pictures.colours import main_colour  # noqa: E402 - found beside this script
+from sfumato.data.decode import fit  # noqa: E402 - found beside this script
+from sfumato.pictures.colours import main_colour  # noqa: E402
 
 RESOURCES = HERE.parent / "src" / "sfumato" / "resources"
 STYLES = ("noto", "blob", "fx", "3d", "color", "flat")
@@ -229,10 +229,7 @@ def held_out(pictures: dict[tuple[str, str], bytes]) -> set[tuple[str, str]]:
 def colour_of(webp: bytes) -> str | None:
     """The colour a person would name the whole picture by, if there is one."""
     with Image.open(io.BytesIO(webp)) as picture:
-        straight = np.asarray(picture.convert("RGBA"), dtype=np.float64)
-    alpha = straight[..., 3:] / 255
-    premultiplied = np.concatenate([straight[..., :3] * alpha, straight[..., 3:]], axis=2)
-    return main_colour(premultiplied.round().astype(np.uint8).transpose(2, 0, 1))
+        return main_colour(fit(picture, picture.width, 4))
 
 
 def write_archive(path: Path, members: list[tuple[str, bytes]]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
+from misbehaving_server import Server
 
 # a machine that is busy with something else is no failure of ours
 settings.register_profile("default", deadline=None)
@@ -33,3 +34,11 @@ def pytest_runtest_makereport(
             report.outcome = "failed"
             report.longrepr = f"{item.nodeid}: {reason} (under CI=true this may not be skipped)"
     return report
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A loopback server that can behave badly."""
+    server = Server()
+    yield server
+    server.close()

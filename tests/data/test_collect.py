@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from misbehaving_server import Busy, Server, endless, fine, reset, status, trickle
+from misbehaving_server import Busy, endless, fine, reset, status, trickle
 from PIL import Image
 
 from sfumato.data import open_source
@@ -49,13 +49,6 @@ class Search:
         yield from self.found
         if self.trouble:
             raise SfumatoError(self.trouble)
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture

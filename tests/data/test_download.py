@@ -45,13 +45,6 @@ SHORT = Limits(
 
 
 @pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def client(server):
     return Client(SHORT, trusted=[server.place])
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from misbehaving_server import Server, fine, ranged, status
+from misbehaving_server import fine, ranged, status
 from PIL import Image
 
 from sfumato.data import open_source
@@ -28,13 +28,6 @@ from sfumato.errors import SfumatoError
 from sfumato.locale import LANGUAGES, messages
 
 SHORT = Limits(connect=1, read=0.5, total=2, tries=2, first_wait=0.01)
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture

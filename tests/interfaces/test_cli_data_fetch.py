@@ -23,13 +23,6 @@ from sfumato.interfaces.cli import data_collect
 
 
 @pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.close()
-
-
-@pytest.fixture
 def mnist(server, monkeypatch, tmp_path):
     """A tiny MNIST under the real one's names, at this machine's server."""
     monkeypatch.setenv("SFUMATO_DATA", str(tmp_path / "sets"))

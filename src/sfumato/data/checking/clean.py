@@ -12,13 +12,14 @@ import csv
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageOps
 
+from sfumato.data.alone import alone
 from sfumato.data.checking.clean_names import CleanNames
 from sfumato.data.checking.health import HealthReport
 from sfumato.data.checking.oddities import mended
@@ -162,24 +163,16 @@ def write_clean(
 @contextmanager
 def _partial(target: Path) -> Iterator[Path]:
     """A new folder beside the target; what an earlier, killed run left there is removed."""
-    from filelock import FileLock, Timeout
-
     partial = target.with_name(f".{target.name}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(partial.with_name(f"{partial.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise SfumatoError(translate("clean.busy", target=target)) from None
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        lock.release()
-        with suppress(OSError):  # another run may hold it by now
-            Path(lock.lock_file).unlink()
+    lock = partial.with_name(f"{partial.name}.lock")
+    with alone(lock, translate("clean.busy", target=target)):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _sorted(report: HealthReport, files: Scan) -> tuple[list[int], list[tuple[str, str, str]]]:
