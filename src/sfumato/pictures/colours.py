@@ -22,6 +22,8 @@ pixels are not coloured and at least half of those are of the asked brightness.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 CHROMA = 0.12
@@ -61,34 +63,43 @@ def main_colour(image: np.ndarray) -> str | None:
     Args:
         image: as in `shows`.
     """
-    found = [name for name in NAMES if share(image, name) >= _PLAIN]
+    found = [name for name, share in shares(image).items() if share >= _PLAIN]
     return found[0] if len(found) == 1 else None
 
 
 def share(image: np.ndarray, colour: str) -> float:
     """The share of the votes that the colour gets, in [0, 1]."""
-    rgb = _opaque(image)
+    return shares(image, (colour,))[colour]
+
+
+def shares(image: np.ndarray, names: Iterable[str] = NAMES) -> dict[str, float]:
+    """The share of the votes that each colour gets, in [0, 1]; regions overlap."""
+    rgb = opaque(image)
     if not len(rgb):
-        return 0.0
+        return dict.fromkeys(names, 0.0)
     high = rgb.max(1)
     chroma = high - rgb.min(1)
     coloured = chroma >= CHROMA
-    if colour in GREYS:
-        if coloured.mean() > 2 / 3:
-            return 0.0
-        least, below = GREYS[colour]
-        bright = high[~coloured]
-        return float(((bright >= least) & (bright < below)).mean())
-    if coloured.mean() < _BODY:
-        return 0.0
+    greys, among = high[~coloured], float(coloured.mean())
     rgb, high, chroma = rgb[coloured], high[coloured], chroma[coloured]
-    start, end, least, below, dark, bright_ = REGIONS[colour]
     angle, saturation = hue(rgb), chroma / high
-    # a region that goes over 0 degrees is two pieces
-    turn = (angle >= start) & (angle < end) if start < end else (angle >= start) | (angle < end)
-    inside = turn & (saturation >= least) & (saturation < below)
-    inside &= (high >= dark) & (high < bright_)
-    return float(chroma[inside].sum() / chroma.sum())
+    found = {}
+    for name in names:
+        if name in GREYS:
+            least, below = GREYS[name]
+            right = (greys >= least) & (greys < below)
+            found[name] = float(right.mean()) if among <= 2 / 3 else 0.0
+        elif among < _BODY:
+            found[name] = 0.0
+        else:
+            start, end, least, below, dark, bright = REGIONS[name]
+            # a region that goes over 0 degrees is two pieces
+            over, under = angle >= start, angle < end
+            inside = (over & under) if start < end else (over | under)
+            inside &= (saturation >= least) & (saturation < below)
+            inside &= (high >= dark) & (high < bright)
+            found[name] = float(chroma[inside].sum() / chroma.sum())
+    return found
 
 
 def hue(rgb: np.ndarray) -> np.ndarray:
@@ -105,7 +116,7 @@ def hue(rgb: np.ndarray) -> np.ndarray:
     return np.where(chroma > 0, 60 * sixth % 360, 0.0)
 
 
-def _opaque(image: np.ndarray) -> np.ndarray:
+def opaque(image: np.ndarray) -> np.ndarray:
     """Un-premultiplied colours (N, 3) in [0, 1] of the pixels that show something."""
     channels = image.reshape(len(image), -1).astype(np.float64) / 255
     if len(channels) == 4:

@@ -49,6 +49,7 @@ from sfumato.training.pace import Clock, Probe
 from sfumato.training.prepare import captions_of, template_of
 from sfumato.training.processes import agreed, company
 from sfumato.training.recipe import changed, save_recipe
+from sfumato.training.recoloured import Recoloured
 from sfumato.training.samples import copied, drawn, prompts_for
 from sfumato.training.sections import Recipe
 from sfumato.training.start import RECIPE, begin, recipe_for, same_data, settled
@@ -109,10 +110,9 @@ class Run:
             )
         self.company = company(wish.type)
         self.device = self.company.device
-        wanted = asked.data
-        self.source = open_source(
-            wanted.name, wanted.resolution, wanted.channels, broken_share=wanted.broken_share
-        )
+        said, side = asked.data, asked.data.resolution
+        source = open_source(said.name, side, said.channels, broken_share=said.broken_share)
+        self.source = Recoloured(source) if said.recolour else source
         self.recipe, self.notes = settled(asked, self.source, self.company)
         self.notes += begin(self.folder, self.recipe, self.source, self.company)
 

@@ -35,6 +35,7 @@ class Data(Section):
     name: str = "emoji"
     resolution: Positive | None = None
     channels: Literal[1, 3, 4] | None = None
+    recolour: bool = False  # plainly coloured pictures come a second time, in another colour
     broken_share: Share = 0.5  # more unreadable files than this share stop the training
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 import zipfile
 from functools import lru_cache
 from importlib.resources import files
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sfumato.data.colour_words import tells_colour, told
 from sfumato.data.decode import fit
 from sfumato.data.example import Example, Report
 from sfumato.errors import SfumatoError
@@ -31,13 +31,6 @@ STYLES: dict[str, tuple[str, str]] = {
     "flat": ("flat style", "плоский стиль"),
 }
 """How each design is called in captions: (English, Russian)."""
-
-COLOURS = {
-    "red": "красного", "orange": "оранжевого", "yellow": "жёлтого", "green": "зелёного",
-    "blue": "синего", "purple": "фиолетового", "pink": "розового", "brown": "коричневого",
-    "black": "чёрного", "grey": "серого", "white": "белого",
-}  # fmt: skip
-"""Colours a picture may be called by: English, and the Russian genitive, which fits any gender."""
 
 COLOUR_VISITS = 4
 """Names that tell a colour are 4% of all, and without help their words are learned last."""
@@ -95,8 +88,12 @@ class EmojiSource:
 
     def visits(self, index: int) -> int:
         """How often an epoch shows one picture: more often where its name tells a colour."""
-        name = self._rows[index]["name_en"].lower()
-        return 1 if COLOURS.keys().isdisjoint(re.findall(r"[a-z]+", name)) else COLOUR_VISITS
+        return COLOUR_VISITS if tells_colour(self._rows[index]["name_en"]) else 1
+
+    def recolours(self, index: int) -> bool:
+        """Whether a picture may come in another colour: not people, and not flags."""
+        row = self._rows[index]
+        return row["colour"] is not None and row["group"] not in ("people-body", "flags")
 
     def metadata(self, index: int) -> dict[str, Any]:
         """All that is known of one picture: style, thing, group, names and keywords."""
@@ -124,11 +121,9 @@ def captions_of(row: dict[str, Any]) -> tuple[str, ...]:
 
 def _coloured(row: dict[str, Any], style: str) -> tuple[str, ...]:
     colour, name = row["colour"], row["name_en"].lower()
-    if colour is None or not COLOURS.keys().isdisjoint(re.findall(r"[a-z]+", name)):
+    if colour is None or tells_colour(name):
         return ()
-    of_colour = f"{COLOURS[colour]} цвета"
-    told = f"{colour} {name}"
-    return told, f"{told}, {style}", f"{_name(row, 'ru')}, {of_colour}"
+    return told(name, colour), told(f"{name}, {style}", colour), told(_name(row, "ru"), colour)
 
 
 def _captions(
