@@ -7,6 +7,7 @@ averaged weights of each draw the same things from name and style, and a judge t
 designers' art (`scripts/build_evaluation_art.py`, `sfumato judge`) says what the pictures show.
 
     python benchmarks/equal_time.py --judge runs/judge --autoencoder runs/embedded --minutes 5
+    python benchmarks/equal_time.py --judge runs/judge --only unet matry --text-encoder sentence
 
 Printed for each: pictures seen, whether a picture is judged nearer to its own prompt than to
 another's (chance 50%), the judge's top 5 of all things, the Frechet distance in the judge's
@@ -46,6 +47,17 @@ CONTENDERS: dict[str, dict[str, dict[str, Any]]] = {
     "U-Net, latents, patch 1": {"latent": LATENT, "network": {**UNET, "patch": 1}},
     "transformer, pixels, patch 8": {"latent": PIXELS, "network": {"patch": 8}},
     "U-Net, pixels, patch 4": {"latent": PIXELS, "network": {**UNET, "patch": 4}},
+    # 2.58 and 2.70 million parameters
+    "unet, pixels": {
+        "latent": PIXELS,
+        "network": {"name": "unet", "size": "tiny"},
+        "training": {"batch_size": 64},
+    },
+    "matryoshka, 2 levels": {
+        "latent": PIXELS,
+        "network": {"name": "matryoshka", "size": "tiny", "levels": 2},
+        "training": {"batch_size": 64},
+    },
 }
 TRAINING = {
     "images": 100_000_000,  # never reached: the learning rate stays constant
@@ -60,14 +72,14 @@ TRAINING = {
 }
 
 
-def begin(name: str, folder: Path, given: str) -> Iterator[Any]:
+def begin(name: str, folder: Path, given: str, words: dict[str, Any]) -> Iterator[Any]:
     changes = CONTENDERS[name]
     use = changes["latent"]["use"]
     start = {"model": given, "take": ["autoencoder"]} if use else {}
     asked = {
         "latent": changes["latent"],
         "network": {"name": "patch-transformer", "size": "small", **changes["network"]},
-        "conditioning": {"vocabulary": 6144},
+        "conditioning": words,
         "training": {**TRAINING, **changes.get("training", {})},
     }
     if start:
@@ -77,9 +89,11 @@ def begin(name: str, folder: Path, given: str) -> Iterator[Any]:
     return sfumato.train("emoji", folder, **asked)
 
 
-def trained(names: list[str], out: Path, minutes: float, given: str) -> dict[str, dict[str, float]]:
+def trained(
+    names: list[str], out: Path, minutes: float, given: str, words: dict[str, Any]
+) -> dict[str, dict[str, float]]:
     """Images seen and mean loss of each after so many minutes of its own processor time."""
-    walks = {name: begin(name, out / str(i), given) for i, name in enumerate(names)}
+    walks = {name: begin(name, out / str(i), given, words) for i, name in enumerate(names)}
     used = dict.fromkeys(names, 0.0)
     seen: dict[str, dict[str, float]] = {name: {} for name in names}
     for name in names:
@@ -134,7 +148,9 @@ def judged(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--judge", type=Path, required=True)
-    parser.add_argument("--autoencoder", required=True, help="a model or run whose latents to use")
+    parser.add_argument("--autoencoder", default="embedded", help="a model or run: whose latents")
+    parser.add_argument("--text-encoder", default="scratch")
+    parser.add_argument("--text-model", help="of a pretrained encoder: a folder, package or id")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--things", type=int, default=300)
     parser.add_argument("--only", nargs="*", help="parts of the names of contenders")
@@ -142,7 +158,10 @@ def main() -> None:
     wanted = parser.parse_args()
     torch.set_num_threads(1)
     names = [n for n in CONTENDERS if not wanted.only or any(part in n for part in wanted.only)]
-    seen = trained(names, wanted.output, wanted.minutes, wanted.autoencoder)
+    words = {"encoder": wanted.text_encoder, "vocabulary": 6144}
+    if wanted.text_model:
+        words["model"] = wanted.text_model
+    seen = trained(names, wanted.output, wanted.minutes, wanted.autoencoder, words)
     judge = Judge.load(wanted.judge)
     prompts, things, real = pairs(wanted.things)
     table = {"real pictures": judged(judge, real, things, real)}
