@@ -239,3 +239,28 @@ def test_what_the_two_options_mean(tmp_path):
     from sfumato.training.sections import Conditioning
 
     assert named == set(Conditioning.model_fields["encoder"].annotation.__args__)
+
+
+@pytest.mark.parametrize("flag", ["--recolour", "--recolor"])
+def test_recolour_is_kept_in_the_recipe(flag, pictures, sfumato, tmp_path):
+    from sfumato.training.recipe import load_recipe
+
+    for colour in pictures.glob("*.txt"):
+        (tmp_path / colour.name).write_text("a square", "utf-8")
+        (tmp_path / f"{colour.stem}.png").write_bytes(
+            (pictures / f"{colour.stem}.png").read_bytes()
+        )
+    out = tmp_path / "run"
+    result = sfumato("train", tmp_path, "-o", out, flag, "--images", 8, *TINY)
+    assert result.exit_code == 0, result.output
+    assert load_recipe(out / "recipe.toml").data.recolour
+
+
+def test_recolour_is_refused_for_classes(sfumato, tmp_path):
+    for name in ("red", "blue"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (16, 16), name).save(tmp_path / "data" / name / f"{number}.png")
+    result = sfumato("train", tmp_path / "data", "-o", tmp_path / "run", "--recolour", *TINY)
+    assert result.exit_code == 1
+    assert "recolour is for coloured pictures with captions" in result.stderr

@@ -91,6 +91,10 @@ def train(
     channels: Annotated[
         int | None, typer.Option(metavar="[1|3|4]", help=translate("help.train.channels"))
     ] = None,
+    recolour: Annotated[
+        bool,
+        typer.Option("--recolour", "--recolor", metavar="", help=translate("help.train.recolour")),
+    ] = False,
     batch_size: Annotated[
         int | None, typer.Option(min=1, metavar="N", help=translate("help.train.batch"))
     ] = None,
@@ -137,7 +141,7 @@ def train(
         if value is not None and not (math.isfinite(value) and value > 0):
             raise typer.BadParameter(translate("train.positive", name=name))
     sections: dict[str, dict[str, Any]] = {
-        "data": {"resolution": resolution, "channels": channels},
+        "data": {"resolution": resolution, "channels": channels, "recolour": recolour or None},
         "start": {
             "model": _absolute(start),
             "inner": _absolute(init_inner),
