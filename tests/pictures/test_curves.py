@@ -121,6 +121,21 @@ def test_the_picture_shows_the_four_curves(points):
         assert coloured.sum() > (200 if points > 1 else 50)
 
 
+def test_no_point_of_the_averaged_weights_lies_below_the_frame():
+    def dark_dots(level):
+        log = sample_log(300)
+        log.bank = sample_log(3)
+        log.bank.images = [100_000.0, 200_000.0, 300_000.0]
+        log.bank.loss = [0.29, 0.29, level]  # two of the three are always seen
+        with Image.open(io.BytesIO(draw(log))) as picture:
+            levels = np.asarray(picture.convert("RGB")).astype(int)
+        corner = levels[60:460, : levels.shape[1] // 2]
+        return int((np.abs(corner - [0x33, 0x36, 0x3D]).max(-1) < 12).sum())
+
+    # a third dot far below costs no ink if the frame goes down with it
+    assert dark_dots(0.2) >= 0.8 * dark_dots(0.29)
+
+
 def test_a_log_of_gaps_can_be_drawn():
     log = sample_log(3)
     log.loss = [math.nan] * 3
