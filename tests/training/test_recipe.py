@@ -138,12 +138,11 @@ def test_each_unet_follows_its_own_table(name: str, size: str) -> None:
     assert network.heads == max(1, UNETS[name][size][0] // 32) and network.patch == 1
     # what does not belong to the network is that of the size
     assert (training.batch_size, training.images) == (TABLE[size][3], TABLE[size][6])
-    # the rate is that of a transformer as wide as the widest layer, in pixels four times that
+    # the rate is that of a transformer as wide as the widest layer, on pixels four times that
     width = UNETS[name][size][0] * {"tiny-unet": 8, "context-unet": 2}.get(name, 4)
     wide = resolved(network={"width": width, "size": size}).training.learning_rate
-    assert training.learning_rate == pytest.approx(
-        wide * (1 if name == "unet" else 4), rel=2e-3
-    )  # three digits each
+    times = 1 if recipe.latent.use else 4
+    assert training.learning_rate == pytest.approx(wide * times, rel=2e-3)  # three digits each
 
 
 def test_the_tiny_unet_is_the_published_one_where_nothing_is_said() -> None:

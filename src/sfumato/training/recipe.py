@@ -24,8 +24,8 @@ matryoshka    32 1    64 1    96 2    128 3
 ============  ======  ======  ======  ======
 
 - learning rate = 1.5e-3 * sqrt(256 / width) * sqrt(batch / 128), to three digits; for a U-Net the
-  width is that of its widest layer, 4, 8, 2 and 4 times the first; four times as much for those
-  of pixels alone, tiny-unet, context-unet and matryoshka
+  width is that of its widest layer, 4, 8, 2 and 4 times the first; four times as much on
+  pixels
 - warm-up = 20,000 images, but at most a tenth of the run; 1,000 where the run is given minutes
 - target and weight = flow, uniform; x0, velocity for the transformer on pixels, where a patch holds
   more numbers than the network is wide enough to pass on with their noise (2511.13720)
@@ -84,7 +84,7 @@ UNETS: dict[str, dict[Size, tuple[int, int]]] = {
     "matryoshka": {"tiny": (32, 1), "small": (64, 1), "base": (96, 2), "large": (128, 3)},
 }
 PIXELS_ONLY = ("tiny-unet", "context-unet", "matryoshka")
-RATE, PIXEL_RATE = 1.5e-3, 6e-3  # at a width of 256 and batches of 128
+RATE, PIXEL_RATE = 1.5e-3, 6e-3  # at a width of 256 and batches of 128; U-Nets on pixels
 HEAD_WIDTH = 64
 MICRO_BATCH = 128
 WARMUP = 20_000  # images
@@ -206,7 +206,7 @@ def resolve(
         assert training.minutes is not None
         images = max(1, int(training.minutes * 60 * images_per_second) // batch) * batch
     widest = width * WIDEST.get(network.name, 1)
-    base = PIXEL_RATE if network.name in PIXELS_ONLY else RATE
+    base = PIXEL_RATE if network.name in UNETS and not use else RATE
     rate = training.learning_rate or float(
         f"{base * math.sqrt(256 / widest) * math.sqrt(batch / 128):.3g}"
     )
