@@ -1,10 +1,11 @@
 """Put a run's model into the package, with a card that says where it came from.
 
-    python scripts/publish_model.py runs/laptop
-    python scripts/publish_model.py runs/laptop --report report/report.json
+    python scripts/publish_model.py runs/laptop --steps 10 --guidance-scale 4
+    python scripts/publish_model.py runs/laptop --steps 10 --guidance-scale 4 --report report.json
 
 The second time with the scores that `sfumato evaluate` found.  Takes the finished model, or the
-newest checkpoint of an unfinished run.
+newest checkpoint of an unfinished run.  Steps and guidance are those that the report's curves
+recommend; where they are not given, the recipe's stay.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sfumato
 from sfumato.errors import SfumatoError
 from sfumato.model import TextToImage
 from sfumato.training.inherit import EMBEDDED
-from sfumato.training.recipe import load_recipe
+from sfumato.training.recipe import changed, load_recipe
 from sfumato.training.unfinished import parts_at
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,7 +43,7 @@ def card_of(model: TextToImage, run: Path) -> dict[str, Any]:
         "from English or Russian words",
         "intended use": "stickers and icons of everyday things, and seeing how diffusion works",
         "limits": "has only ever seen emoji: no people by name, scenes or writing; some things "
-        "are blots, edges are soft, colours that a thing does not have are often wrong; best "
+        "are blots, edges are soft, seldom asked for pairs of colour and thing go wrong; best "
         "with a style named",
         "licence": "Apache-2.0 for the weights; the art it learned from: see EMOJI_LICENSES.md",
         "makers of that art": "Google (Noto Emoji, two generations; Apache-2.0), Mozilla "
@@ -119,9 +120,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("run", type=Path)
     parser.add_argument("--report", type=Path, help="of sfumato evaluate, on this very model")
+    parser.add_argument("--steps", type=int, help="what people get who name no number")
+    parser.add_argument("--guidance-scale", type=float)
     wanted = parser.parse_args()
     run = wanted.run
     model = sfumato.load(run, device="cpu")
+    asked = {"steps": wanted.steps, "guidance_scale": wanted.guidance_scale}
+    sampling = {name: value for name, value in asked.items() if value is not None}
+    model.recipe = changed(model.recipe, sampling=sampling)
     model.card = card_of(model, run)
     if wanted.report:
         model.card |= scores_of(json.loads(wanted.report.read_bytes()), model.card)
