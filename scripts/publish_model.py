@@ -51,6 +51,8 @@ def card_of(model: TextToImage, run: Path) -> dict[str, Any]:
         "endorses this model",
         "data": "the embedded emoji, training part",
     }
+    if model.recipe.data.recolour:
+        card["data"] += "; plainly coloured pictures a second time in another colour"
     kept = run / "data.json"
     if kept.is_file():  # what the run saw, which today's archive need not be
         facts = json.loads(kept.read_bytes())
