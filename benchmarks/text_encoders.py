@@ -1,16 +1,17 @@
 """Do the words steer the picture, whichever text encoder reads them?
 
 Every encoder gets the embedded model's autoencoder and network, learns to speak to them for some
-minutes on the emoji, and then draws things by name and style, each twice from the same noise: as
-asked, and asked for the next thing in the list.  Counted is how often the picture that was asked
-for is nearer to the real pictures of its thing than the swapped one is (chance 50%), in the
-features of a judge trained on other designers' real art (`sfumato judge`).
+minutes on the emoji of a few dozen things, and then draws these things by name and style, each
+twice from the same noise: as asked, and asked for the next thing in the list.  Counted is how
+often the picture that was asked for is nearer to the real pictures of its thing than the swapped
+one is (chance 50%), in the features of a judge trained on other designers' real art
+(`sfumato judge`).
 
-    python benchmarks/text_encoders.py --judge runs/judge --minutes 6
+    python benchmarks/text_encoders.py --judge runs/judge --minutes 5
     python benchmarks/text_encoders.py --judge runs/judge --t5 google/flan-t5-small
 
 Without a folder or an id for them T5 and CLIP are small ones with random weights, made on the
-spot by transformers with a tokenizer of the data's words: they show that the way from their
+spot by transformers with a tokenizer of the captions' words: they show that the way from their
 tokens to the picture works, and say nothing about what the pretrained ones know.
 """
 
@@ -24,34 +25,33 @@ from typing import Any
 import numpy as np
 import torch
 from equal_time import premultiplied
+from PIL import Image
 
 import sfumato
 from sfumato.data.sources.emoji import STYLES, EmojiSource
 from sfumato.diffusion.randomness import seed_of
-from sfumato.evaluation.intervals import mean
+from sfumato.evaluation.intervals import generator, mean
 from sfumato.evaluation.judge import Judge
 
 CONTENDERS: dict[str, dict[str, Any]] = {
     "labels": {"kind": "labels"},
-    # what it does by default: too few terms for two thousand things
-    "tfidf, 128 terms": {"encoder": "tfidf"},
-    "tfidf, 4096 terms": {"encoder": "tfidf", "features": 4096},
+    "tfidf": {"encoder": "tfidf"},
     "scratch": {"encoder": "scratch"},
     "sentence": {"encoder": "sentence"},
     "t5": {"encoder": "t5"},
     "clip": {"encoder": "clip"},
 }
 PRETRAINED = ("sentence", "t5", "clip")
+PAIRS = 128
 WIDTH = 256
 
 
-def stand_in(kind: str, folder: Path) -> Path:
-    """A T5 or CLIP text half with random weights that knows the words of the captions."""
+def stand_in(kind: str, folder: Path, prompts: list[str]) -> Path:
+    """A T5 or CLIP text half with random weights that knows the words of the prompts."""
     import transformers
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    source = EmojiSource()
-    said = {word for i in range(len(source)) for word in source[i].captions[0].split()}
+    said = {word for prompt in prompts for word in prompt.split()}
     marks = ["<pad>", "<unk>", "<s>"]
     # CLIP reads its vector where the token with the largest number stands
     numbers = {word: number for number, word in enumerate([*marks, *sorted(said), "</s>"])}
@@ -81,35 +81,70 @@ def stand_in(kind: str, folder: Path) -> Path:
     return folder
 
 
-def asked_of(count: int) -> tuple[list[str], list[str], list[np.ndarray]]:
-    """Names with a style, their things, and all real pictures of each of these things."""
+def few_things(count: int, folder: Path) -> tuple[Path, Path, list[str], list[str], np.ndarray]:
+    """The pictures of some things that exist in all designs, as two data sets.
+
+    Returns:
+        A folder with captions, a folder with one subfolder a thing, and of every picture the
+        prompt, the thing's name, and the picture itself (N, 4, 64, 64).
+    """
     source = EmojiSource()
-    rows = [source.metadata(i) for i in range(len(source))]
     of: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        if row["group"] != "flags":
-            of.setdefault(row["thing"], []).append(i)
-    things = sorted(of, key=lambda thing: seed_of(0, "text encoders", thing))[:count]
-    first = [rows[of[thing][0]] for thing in things]
-    prompts = [f"{row['name_en'].lower()}, {STYLES[row['style']][0]}" for row in first]
-    return prompts, things, [np.stack([source[i].image for i in of[t]]) for t in things]
+    for i in range(len(source)):
+        row = source.metadata(i)
+        if row["group"] not in ("flags", "symbols", "people-body"):
+            of.setdefault(row["name_en"].lower(), []).append(i)
+    names = sorted(name for name, places in of.items() if len(places) >= len(STYLES) - 1)
+    names.sort(key=lambda name: seed_of(0, "text encoders", name))
+    captioned, classes = folder / "captioned", folder / "classes"
+    captioned.mkdir(parents=True, exist_ok=True)
+    lines, prompts, things, images = [], [], [], []
+    # design by design, so that the next in the list is another thing
+    places = sorted(
+        (source.metadata(i)["style"], name, i) for name in names[:count] for i in of[name]
+    )
+    for style, name, i in places:
+        file = f"{len(prompts):04}.png"
+        image = source[i].image.astype(np.float64)
+        alpha = np.maximum(image[3:], 1)
+        plain = np.concatenate([np.rint(image[:3] * 255 / alpha), image[3:]])
+        picture = Image.fromarray(plain.astype(np.uint8).transpose(1, 2, 0), "RGBA")
+        picture.save(captioned / file)
+        (classes / name).mkdir(parents=True, exist_ok=True)
+        picture.save(classes / name / file)
+        prompts.append(f"{name}, {STYLES[style][0]}")
+        things.append(name)
+        images.append(source[i].image)
+        lines.append(json.dumps({"file_name": file, "text": [name, prompts[-1]]}))
+    (captioned / "metadata.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    return captioned, classes, prompts, things, np.stack(images)
 
 
-def steered(model: Any, prompts: list[str], real: list[np.ndarray], judge: Judge) -> np.ndarray:
+def steered(
+    model: Any, asked: list[str], things: list[str], real: np.ndarray, judge: Judge
+) -> np.ndarray:
     """(N,) 1 where the asked picture is nearer to the real ones than the swapped is, else 0."""
-    made = judge.features(premultiplied(model.generate(prompts, 1, 0)))
-    swapped = judge.features(premultiplied(model.generate(np.roll(prompts, -1).tolist(), 1, 0)))
-    own = [judge.features(images) for images in real]
-    near = [np.linalg.norm(f - m, axis=1).min() for f, m in zip(own, made, strict=True)]
-    far = [np.linalg.norm(f - m, axis=1).min() for f, m in zip(own, swapped, strict=True)]
-    return (np.array(near) < np.array(far)).astype(float)
+    places = generator(0, "text encoders").permutation(len(asked))[:PAIRS]
+    own = np.array(things)
+    other = [
+        next(j for j in np.roll(places, -1 - k) if own[j] != own[i]) for k, i in enumerate(places)
+    ]
+    made = judge.features(premultiplied(model.generate([asked[i] for i in places], 1, 0)))
+    swapped = judge.features(premultiplied(model.generate([asked[i] for i in other], 1, 0)))
+    features = judge.features(real)
+    right = []
+    for i, mine, theirs in zip(places, made, swapped, strict=True):
+        of_thing = features[own == own[i]]
+        near, far = (np.linalg.norm(of_thing - one, axis=1).min() for one in (mine, theirs))
+        right.append(float(near < far))
+    return np.array(right)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--judge", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=6.0)
-    parser.add_argument("--pairs", type=int, default=256)
+    parser.add_argument("--things", type=int, default=64)
     parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=CONTENDERS)
     for kind in PRETRAINED:
         parser.add_argument(f"--{kind}", help="a folder, a package or an id")
@@ -118,15 +153,16 @@ def main() -> None:
     )
     wanted = parser.parse_args()
     judge = Judge.load(wanted.judge)
-    prompts, things, real = asked_of(wanted.pairs)
+    captioned, classes, prompts, things, real = few_things(wanted.things, wanted.output / "data")
     table: dict[str, Any] = {}
     for kind in wanted.only:
-        folder = wanted.output / kind.replace(", ", "-").replace(" ", "-")
+        folder = wanted.output / kind
         named = getattr(wanted, kind, None)
         if kind in ("t5", "clip") and named is None:
-            named = str(stand_in(kind, wanted.output / f"{kind}-random"))
+            named = str(stand_in(kind, wanted.output / f"{kind}-random", prompts))
+        by_name = kind == "labels"
         run = sfumato.train(
-            "emoji",
+            classes if by_name else captioned,
             folder,
             start={"model": "embedded", "take": ["autoencoder", "network"]},
             conditioning={**CONTENDERS[kind], **({"model": named} if named else {})},
@@ -134,11 +170,16 @@ def main() -> None:
         )
         seen = [step.images_seen for step in run][-1]
         model = sfumato.load(folder, device="cpu")
-        right = steered(model, things if kind == "labels" else prompts, real, judge)
+        right = steered(model, things if by_name else prompts, things, real, judge)
         share = mean(right, 0, "text encoders").to_dict()
         table[kind] = {"model": named, "images": seen, "nearer": share}
         print(f"{kind}: {seen} pictures seen, own prompt nearer {share}", flush=True)
-    facts = {"minutes": wanted.minutes, "pairs": len(prompts), "judge": judge.hash}
+    facts = {
+        "minutes": wanted.minutes,
+        "things": wanted.things,
+        "pairs": PAIRS,
+        "judge": judge.hash,
+    }
     (wanted.output / "table.json").write_text(json.dumps({**facts, "table": table}, indent=1))
 
 
