@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import sfumato
-from sfumato.data import open_source
+from sfumato.data import demand, open_source, same
 from sfumato.interfaces.cli.progress import follow
 from sfumato.pictures.files import write_whole
 from sfumato.pictures.sheet import as_png, sheet
@@ -30,7 +30,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """All of it has a default: the seed's command is `python main.py`."""
     parser = argparse.ArgumentParser(description="Train a small model, or draw with it.")
     add = parser.add_argument
-    add("data", nargs="?", default="emoji", help="a folder of pictures, or a known name")
+    add("data", nargs="?", help="a folder of pictures, or a known name; by default emoji")
     add("--query", help="search for pictures of this instead")
     add("--count", type=int, default=200, help="how many to find")
     add("--output_dir", type=Path, default=Path("microdiffusion"))
@@ -54,12 +54,27 @@ def found(query: str, count: int, folder: Path) -> Path:
     return folder
 
 
+def refuse_another(args: argparse.Namespace) -> None:
+    """A model of other pictures than those that were asked for must not pass for theirs."""
+    if args.data:
+        demand(args.data)
+    wish = args.output_dir / "data" if args.query else args.data
+    if wish is None or not (args.output_dir / "recipe.toml").is_file():
+        return
+    kept = load_recipe(args.output_dir / "recipe.toml").data.name
+    if not same(wish, kept):
+        raise sfumato.SfumatoError(
+            f"{args.output_dir} holds a training on {kept}, not on {args.query or wish}. "
+            "Choose another --output_dir."
+        )
+
+
 def train(args: argparse.Namespace) -> None:
     """A new training, or the rest of one that was stopped; Ctrl-C saves it."""
     data = None
     if not (args.output_dir / "recipe.toml").is_file():
         folder = args.output_dir / "data"
-        data = found(args.query, args.count, folder) if args.query else args.data
+        data = found(args.query, args.count, folder) if args.query else args.data or "emoji"
     run = Run(
         data,
         args.output_dir,
@@ -84,6 +99,7 @@ def learned(run: Path) -> list[str]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train unless there is a model, then draw."""
     args = arguments(argv)
+    refuse_another(args)
     if not (args.output_dir / "model" / "manifest.json").is_file():
         train(args)
     model = sfumato.load(args.output_dir, device=args.device)
@@ -93,8 +109,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for number, picture in enumerate(pictures):
         write_whole(folder / f"{number:04d}.png", as_png(picture))
     write_whole(folder / "first.png", as_png(sheet(pictures, prompts)))
-    print(f"Here they are: {folder / 'first.png'}. A window to draw in comes with a later release;")
-    print(f'until then: sfumato generate "{prompts[0]}" --model {args.output_dir}')
+    print(f"Here they are: {folder / 'first.png'}. Draw more:")
+    print(f'sfumato generate "{prompts[0]}" --model {args.output_dir}')
 
 
 if __name__ == "__main__":

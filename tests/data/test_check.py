@@ -133,6 +133,38 @@ def test_a_picture_without_a_caption_is_called_by_the_name_that_says_something(t
     ]
 
 
+def test_pictures_without_any_caption_are_counted_one_by_one(tmp_path):
+    for part in ("train", "test"):
+        for number, name in enumerate(("007", "red_heart", "008", "009", "010")):
+            noise(tmp_path / part / f"{name}.png", 10 * number + len(part))
+    report = check(tmp_path / "train")
+    assert "Without a caption, or with an empty one: 5" in report.text()
+    assert report.counts()["caption missing"] == report.serious == 5
+    reasons = {one.origin: one.reason for one in report.findings["caption missing"]}
+    assert reasons["red_heart.png"] == "has no caption; 'red heart' is taken from its name"
+    assert reasons["007.png"] == "has no caption; 'train' is taken from its folder's name"
+    (tmp_path / "test" / "007.txt").write_text("a picture")
+    both = check(tmp_path)
+    missing = [one.origin for one in both.findings["caption missing"]]
+    assert len(missing) == 9 and "test/007.png" not in missing
+    assert both.findings["caption missing"][0].values["words"] == "'train'"
+
+
+def test_a_caption_without_a_picture_is_mentioned(tmp_path):
+    for number in range(3):
+        noise(tmp_path / f"10{number}.png", number)
+        (tmp_path / f"10{number}.txt").write_text("noise")
+    (tmp_path / "102.txt").rename(tmp_path / "102.png.txt")
+    for name in ("107.txt", "README.txt"):
+        (tmp_path / name).write_text("noise")
+    report = check(tmp_path)
+    assert [(one.origin, one.kind) for one in report.findings["other"]] == [("107.txt", "orphan")]
+    for number in range(3):
+        for path in tmp_path.glob(f"10{number}*.txt"):
+            path.unlink()
+    assert "other" not in check(tmp_path).findings, "no text here is a caption"
+
+
 def test_counts_need_no_plural(tmp_path):
     noise(tmp_path / "a.png", 0)
     (tmp_path / "a.txt").write_text("")

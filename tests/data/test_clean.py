@@ -295,7 +295,7 @@ def test_parts_without_captions_are_said_to_be_bare(tmp_path):
         save(photograph(len(part)), tmp_path / part / f"{part}.png")
     (tmp_path / "test" / "test.txt").write_text("IMG_1")
     found = check(tmp_path).findings
-    assert [one.origin for one in found["caption missing"]] == ["train"]
+    assert [one.origin for one in found["caption missing"]] == ["train/train.png"]
     assert [one.origin for one in found["caption odd"]] == ["test/test.png"]
 
 

@@ -198,6 +198,26 @@ def test_what_is_not_there_is_told_in_one_sentence(hub):
         open_source("hf:owner/name?text=y")
 
 
+def test_the_hubs_library_does_not_talk_over_that_sentence(hub, monkeypatch, caplog):
+    import logging
+
+    http = logging.getLogger("huggingface_hub.utils._http")
+    before = logging.getLogger("huggingface_hub").level
+
+    def unreachable(*_, **__):
+        http.warning("'[Errno -2] Name or service not known' thrown while requesting HEAD")
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(hub.datasets, "load_dataset", unreachable)
+    monkeypatch.setattr(logging.getLogger("huggingface_hub"), "propagate", True)
+    with pytest.raises(SfumatoError, match="cannot be loaded .no network"):
+        open_source("hf:nobody/nothing")
+    assert not caplog.records
+    assert logging.getLogger("huggingface_hub").level == before
+    http.error("heard again")
+    assert caplog.records
+
+
 def test_without_the_library(monkeypatch):
     import sys
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sfumato.data import Source, open_source
+from sfumato.data import Source, demand, open_source, same
 from sfumato.data.example import Problem, Report
 from sfumato.errors import SfumatoError
 
@@ -40,6 +40,21 @@ def test_a_folder_may_be_called_like_a_known_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(open_source("./emoji")) == 1
     assert len(open_source("emoji")) > 1000
+
+
+def test_one_data_set_has_many_names(tmp_path, monkeypatch):
+    for name in ("emoji", "one", "two"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("one")
+    monkeypatch.chdir(tmp_path)
+    assert same("emoji", "emoji") and same("one", tmp_path / "one") and same("link", "two/../one")
+    assert same("two/../a-{0..9}.tar", tmp_path / "a-{0..9}.tar") and same("hf:a/b", "hf:a/b")
+    for one, other in (("emoji", "./emoji"), ("one", "two"), ("mnist", "emoji"), ("hf:a/b", "one")):
+        assert not same(one, other) and not same(other, one)
+    for there in ("one", "./emoji", "cifar10", "hf:a/b", "a-{0..9}.tar"):
+        demand(there)
+    with pytest.raises(SfumatoError, match="no folder 'three'"):
+        demand("three")
 
 
 @pytest.mark.parametrize("stray", ["a.tar", "cats/a.tar", "a.parquet"])

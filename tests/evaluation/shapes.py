@@ -43,7 +43,10 @@ class Shapes:
     def __getitem__(self, index: int) -> Example:
         kind = self._kinds[index]
         image = shape(kind, index, self.size, self.channels)
-        return Example(image, (kind,), kind if self._labelled else None, f"{index:04}.png")
+        origin = f"{index:04}.png"
+        if not self._labelled:
+            return Example(image, (f"{kind}, picture {index}",), None, origin)
+        return Example(image, (kind,), kind, origin)
 
     def report(self) -> Report:
         return Report((), len(self))

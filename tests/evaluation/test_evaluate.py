@@ -159,6 +159,21 @@ def test_a_captioned_folder_without_labels(quick, texts, squares, tmp_path):
     assert "Насколько хороша" in page
 
 
+def test_captions_that_pictures_share_are_recognised(quick, texts, tmp_path, monkeypatch):
+    from sfumato.evaluation import judging
+
+    real = judging.train_judge
+    monkeypatch.setattr(judging, "train_judge", lambda s, m, **more: real(s, 0.02, **more))
+    folder = tiny.squares(tmp_path / "squares", count=40)
+    for number, path in enumerate(sorted(folder.glob("*.txt"))):
+        path.write_text(f"a {list(tiny.COLOURS)[number % len(tiny.COLOURS)]} square\n")
+    found = evaluate(texts, folder, out=tmp_path / "out", **FEW)
+    assert found["judge"]["labels"] == 5 and found["judge"]["kind"] == "labels"
+    assert found["parts"]["agreement"]["held-in"]["top1"]["real"] > 0.9
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "knows 5 things" in page
+
+
 def test_little_time_leaves_parts_out_and_says_so(quick, texts, squares, tmp_path):
     found = evaluate(texts, squares, PretendJudge(), out=tmp_path, minutes=1e-6)
     assert not found["parts"]
@@ -229,7 +244,9 @@ def test_a_judge_of_the_references_is_owned_up_to(quick, texts, squares, tmp_pat
     monkeypatch.setattr(judging, "train_judge", lambda s, m, **more: real(s, 0.02, **more))
     found = evaluate(texts, squares, out=tmp_path, **FEW)
     assert found["judge"]["trained on the references"] is True
-    assert "flattering" in (tmp_path / "report.html").read_text("utf-8")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "flattering" in page and "knows 40 things" not in page
+    assert found["judge"]["kind"] == "instances" and "one subfolder for each class" in page
     assert "agreement" in found["left out"]
     assert found["parts"]["distribution"]["kernel"]["value"] > 0
 

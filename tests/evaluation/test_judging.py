@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from shapes import KINDS, Shapes, shape
 from sfumato.errors import SfumatoError
 from sfumato.evaluation import judging
 from sfumato.evaluation.judging import MANY, held_out, shares, train_judge
+from sfumato.evaluation.things import things_of
 
 FRESH = range(1000, 1020)
 
@@ -86,6 +88,37 @@ def test_without_labels_every_picture_is_its_own_class():
     features = judge.features(images)
     likeness = features @ features.T - 1e9 * np.eye(len(features))
     assert np.mean(likeness.argmax(1) // 6 == np.arange(len(features)) // 6) > 0.7
+
+
+def test_captions_that_pictures_share_are_things():
+    class Captioned(Shapes):
+        def __getitem__(self, index):
+            found = super().__getitem__(index)
+            return replace(found, label=None, captions=(f"a {found.label}", "a drawing"))
+
+    judge = train_judge(Captioned(each=6), 1e-6)
+    assert judge.about.kind == "labels"
+    said = (" | ".join(sorted((f"a {kind}", "a drawing"))) for kind in KINDS)
+    assert judge.labels == tuple(sorted(said))
+
+
+@pytest.mark.parametrize(
+    ("labels", "captions", "things"),
+    [
+        (["x", None], ["a", "a"], ["x", None]),
+        ([None] * 6, "aaabbb", ["a", "a", "a", "b", "b", "b"]),
+        ([None] * 6, "aaaabc", [None] * 6),  # two pictures a thing are too few
+        ([None] * 6, "aaaaaa", [None] * 6),  # nothing to tell apart
+        ([], [], []),
+    ],
+)
+def test_what_pictures_show(labels, captions, things):
+    assert things_of(labels, [(one,) for one in captions]) == tuple(things)
+
+
+def test_the_order_of_captions_is_no_other_thing():
+    two = [("a", "b"), ("b", "a"), ("a", "b"), ("c",), ("c",), ("c", "c")]
+    assert things_of([None] * 6, two) == ("a | b",) * 3 + ("c",) * 3
 
 
 def test_the_same_seed_makes_the_same_judge_in_the_same_number_of_steps(clock):

@@ -139,6 +139,32 @@ def test_floor_ceiling_and_interval_stand_beside_the_number():
     assert text.count('<text class="level"') == 2  # the ceiling in both curves
 
 
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_the_card_of_copies_says_what_was_measured(language):
+    """Where nothing was kept from training, training pictures' own distances are the measure."""
+    report, say = make_report(), messages(language)
+    kept, among = say["report.tile.copies.text"], say["report.tile.copies.training"]
+    text = page(report, {}, {}, language)
+    assert kept in text and among not in text
+    report["parts"]["copies"] |= {"of": "held-in", "honest": "training"}
+    text = page(report, {}, {}, language)
+    assert kept not in text and among in text
+
+
+def test_the_head_names_the_folder_and_claims_of_the_judge_no_more_than_it_knows():
+    report = make_report()
+    assert "<code>" not in page(report, {}, {}, "en").split("<h2>")[0]
+    report["model"]["path"] = "runs/<mine>"
+    head = page(report, {}, {}, "en").split("<h2>")[0]
+    assert "<code>runs/&lt;mine&gt;</code>" in head and "knows 1900 things" in head
+    report["judge"]["kind"] = "instances"
+    head = page(report, {}, {}, "en").split("<h2>")[0]
+    assert "1900 things" not in head and "tell 1900 of them apart" in head
+    report["judge"] |= {"kind": "labels", "accuracy": {"top5": 0.0, "count": 0}}
+    head = page(report, {}, {}, "en").split("<h2>")[0]
+    assert "for 0%" not in head and "too few pictures" in head
+
+
 def test_bars_are_judged_on_both_sides():
     found = {v.key: v.reached for v in verdicts(make_report())}
     assert found == {

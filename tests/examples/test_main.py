@@ -44,9 +44,21 @@ def test_from_a_folder_to_pictures_and_then_at_once(module, squares, tmp_path, c
     assert (out / "model" / "manifest.json").stat().st_mtime_ns == written
     assert "a red square" in capsys.readouterr().out
 
+    (tmp_path / "others").mkdir()
+    for other in (["emoji"], [str(tmp_path / "others")], ["--query", "street art"]):
+        with pytest.raises(SfumatoError, match=f"training on {squares}, not on .*--output_dir"):
+            module.main([*other, "--output_dir", str(out), *BRIEFLY])
+    with pytest.raises(SfumatoError, match="no folder"):
+        module.main([str(tmp_path / "nowhere"), "--output_dir", str(out), *BRIEFLY])
 
-def test_emoji_where_nothing_is_said(module):
-    assert module.arguments([]).data == "emoji"
+
+def test_emoji_where_nothing_is_said(module, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "Run", lambda given, *_, **__: asked.append(given))
+    monkeypatch.setattr(module, "follow", lambda *_, **__: {"interrupted": True})
+    with pytest.raises(KeyboardInterrupt):
+        module.main(["--output_dir", str(tmp_path / "mine")])
+    assert asked == ["emoji"]
 
 
 def test_pictures_of_a_search(module, tmp_path, monkeypatch, capsys):

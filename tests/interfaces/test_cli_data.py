@@ -31,10 +31,21 @@ def test_the_check_names_every_problem(sfumato, tmp_path):
     result = sfumato("data", "check", tmp_path)
     assert result.exit_code == 0, result.output
     assert "broken.png" in result.stdout
+    assert "-o FOLDER" in result.stderr and "--write-clean FOLDER" in result.stderr
     said = json.loads(sfumato("data", "check", tmp_path, "--json").stdout)
     assert said["counts"]["unreadable"] == 1
     assert said["pictures"] == 5
     assert (tmp_path / "broken.png").read_text() == "no picture"
+
+
+def test_a_file_that_is_no_data_set(sfumato, tmp_path):
+    Image.new("L", (16, 16)).save(tmp_path / "a.png")
+    result = sfumato("data", "check", "a.png")
+    assert result.exit_code == 1 and "folder that it lies in" in result.stderr
+    assert ".tar" in result.stderr and ".parquet" in result.stderr
+    said = " ".join(sfumato("data", "check", "--help").stdout.split())
+    for kind in ("sfumato data list", "shards/*.tar", "parquet", "hf:owner/name"):
+        assert kind in said
 
 
 ENGLISH = r"\b[a-z]{2,} [a-z]{2,} [a-z]{2,}\b"

@@ -94,9 +94,13 @@ def test_what_the_user_has_to_get(sfumato, monkeypatch, tmp_path):
     assert result.exit_code == 1
     for word in ("form", "captions.txt", "results.csv", str(tmp_path / "sets" / "flickr30k")):
         assert word in result.stderr
-    assert "apt install openclipart" in sfumato("data", "fetch", "openclipart").stderr
+    for name in ("clipart", "openclipart"):
+        assert "apt install openclipart" in sfumato("data", "fetch", name).stderr
+    assert "clipart" in (said := sfumato("data", "fetch", "--help").stdout)
+    assert "openclipart" not in said
     result = sfumato("data", "fetch", "cifar-100")
     assert result.exit_code == 1 and "Known: mnist" in result.stderr
+    assert "openclipart" not in result.stderr
 
 
 def test_what_lies_elsewhere_is_said(sfumato, monkeypatch, tmp_path):

@@ -37,6 +37,29 @@ def test_for_people_facts_are_lines(sfumato, model_folder):
     assert not any("None" in line for line in lines)
 
 
+def test_settings_that_do_nothing_are_not_shown(sfumato, model_folder, latent_folder):
+    plain, latent = (sfumato("info", one).stdout for one in (model_folder, latent_folder))
+    assert "factor" in latent and "factor" not in plain and "vocabulary" in plain
+    assert sfumato("info", model_folder, "--json").stdout.count('"factor"') == 1, "all of it"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"kind": "text", "encoder": "sentence"}, {"kind", "encoder", "tokens", "drop"}),
+        ({"kind": "text", "encoder": "tfidf"}, {"kind", "encoder", "tokens", "drop", "features"}),
+        ({"kind": "labels", "encoder": "scratch"}, {"kind", "drop"}),
+    ],
+)
+def test_an_encoder_has_its_own_settings(said, shown):
+    from sfumato.interfaces.cli.facts import without_idle
+
+    every = {"vocabulary": 8192, "layers": 2, "features": 128, "tokens": 24, "drop": 0.1}
+    facts = {"kind": "run", "recipe": {"conditioning": {**said, **every}}}
+    assert set(without_idle(facts)["recipe"]["conditioning"]) == shown
+    assert facts["recipe"]["conditioning"].keys() > shown, "the facts themselves stay"
+
+
 def test_damage_is_found(sfumato, model_folder, tmp_path):
     shutil.copytree(model_folder, tmp_path / "m")
     (tmp_path / "m" / "card.json").write_text("{}")
@@ -72,7 +95,7 @@ def test_a_picture(sfumato, model_folder):
     library.load(model_folder).generate("кот")[0].save("c.png")  # from Python, without settings
     result = sfumato("info", "c.png")
     assert result.exit_code == 1
-    assert "holds no settings. Pictures that the command line saves carry them" in result.stderr
+    assert "holds no settings. Single pictures that the command line saves" in result.stderr
 
 
 @pytest.mark.parametrize("what", ["nowhere", "."])

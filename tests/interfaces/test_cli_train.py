@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 import sfumato as library
-from sfumato.interfaces.cli.progress import Bar, Lines, Smooth, phase_name
+from sfumato.interfaces.cli.progress import Bar, Lines, Smooth, _closing, phase_name
 from sfumato.interfaces.cli.train import NetworkName, Size
-from sfumato.training.sections import Network
+from sfumato.locale import messages
+from sfumato.training.divergence import Divergence
+from sfumato.training.sections import Network, Recipe, Start, Training
 
 TINY = ("--size", "tiny", "--batch-size", 8, "--resolution", 16, "--device", "cpu")
 
@@ -194,6 +197,93 @@ def test_lines_come_first_last_and_seldom(capsys):
     ]
 
 
+def test_the_last_line_shows_the_end(capsys):
+    lines = Lines()
+    lines.step(Step(8, 0), 0.5)  # how many there will be is not known yet
+    lines.step(Step(16, 0), 0.25)
+    lines.end(Step(16, 0), 0.25)
+    lines = Lines()
+    lines.step(Step(8, 1), 0.5)  # a batch is more than was asked for
+    lines.end(Step(8, 1), 0.5)
+    assert capsys.readouterr().err.splitlines() == [
+        "Diffusion: 8 images, 50 images/s, loss 0.5000",
+        "Diffusion: 16 of 16 images, 50 images/s, loss 0.2500",
+        "Diffusion: 8 of 8 images, 50 images/s, loss 0.5000",
+    ]
+    bar = Bar()
+    bar.step(Step(8, 0), 0.5)
+    bar.end(Step(8, 0), 0.5)
+    bar.close()
+    assert "100%" in capsys.readouterr().err.splitlines()[-1]
+
+
+def ended(**known):
+    """A run as it is when all is over."""
+    training = Training(batch_size=8, learning_rate=100.0)
+    recipe = Recipe(training=training, start=Start(**known.pop("start", {})))
+    plain = {"grade": None, "diverged": None, "interrupted": False, "images_seen": 400}
+    return SimpleNamespace(folder=Path("run"), recipe=recipe, **{**plain, **known})
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_the_end_is_said_as_it_was(monkeypatch, language):
+    monkeypatch.setenv("SFUMATO_LANG", language)
+
+    def said(idle=False, **known):
+        return list(_closing(ended(**known), idle))
+
+    (done,) = said()
+    assert f"--model {Path('run') / 'model'}" in done
+    brief, again = said(images_seen=392)
+    assert "49" in brief and "--minutes" in brief and "--images" in brief and again == done
+    for start in ({"model": "m"}, {"inner": "m"}):  # its network has learned before
+        assert said(images_seen=8, start=start) == [done]
+    assert len(said(images_seen=8, start={"model": "m", "take": ("autoencoder",)})) == 2
+    (idle,) = said(idle=True, images_seen=8)
+    assert idle != done and "--images" in idle and "--minutes" in idle and "8" in idle
+    apart = Divergence("diffusion", 1.0, 4e20)
+    (diverged,) = said(diverged=apart)
+    assert "4e+20" in diverged and "--learning-rate" in diverged and "100" in diverged
+    (first,) = said(diverged=Divergence("autoencoder", 1.0, math.nan))
+    assert "latent.learning_rate" in first and "0.002" in first
+    diverged_too, stopped = said(diverged=apart, interrupted=True, images_seen=8)
+    assert diverged_too == diverged and "--resume" in stopped
+
+
+@pytest.mark.parametrize("out", ["shapes", "shapes/run"])
+def test_a_run_does_not_lie_among_the_pictures(sfumato, tmp_path, out):
+    (tmp_path / "shapes").mkdir()
+    for number in range(3):
+        Image.new("RGB", (16, 16)).save(tmp_path / "shapes" / f"{number}.png")
+    result = sfumato("train", "shapes", "-o", out, *TINY)
+    assert result.exit_code == 1
+    assert "the folder of the pictures" in result.stderr and "Choose a folder" in result.stderr
+    assert len(list((tmp_path / "shapes").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (("--network", "unet", "--num-levels", 2), "--num-levels (network.levels)"),
+        (("--text-encoder", "labels"), "Leave --text-encoder (conditioning.kind) out"),
+        (("--init-inner", "a", "--from", "b"), "--from (start.model)"),
+    ],
+)
+def test_a_complaint_names_the_option(sfumato, pictures, request_, words):
+    result = sfumato("train", pictures, "-o", "run", *request_, *TINY)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_help_names_all_kinds_of_data(language):
+    words = messages(language)
+    for kind in ("sfumato data list", "shards/*.tar", "parquet", "hf:owner/name"):
+        assert kind in words["help.train.data"]
+    assert "--from" in words["help.train"]
+
+
 def test_phases_have_names():
     assert phase_name("autoencoder") != phase_name("diffusion")
 
@@ -245,13 +335,12 @@ def test_what_the_two_options_mean(tmp_path):
 def test_recolour_is_kept_in_the_recipe(flag, pictures, sfumato, tmp_path):
     from sfumato.training.recipe import load_recipe
 
+    plain, out = tmp_path / "plain", tmp_path / "run"
+    plain.mkdir()
     for colour in pictures.glob("*.txt"):
-        (tmp_path / colour.name).write_text("a square", "utf-8")
-        (tmp_path / f"{colour.stem}.png").write_bytes(
-            (pictures / f"{colour.stem}.png").read_bytes()
-        )
-    out = tmp_path / "run"
-    result = sfumato("train", tmp_path, "-o", out, flag, "--images", 8, *TINY)
+        (plain / colour.name).write_text("a square", "utf-8")
+        (plain / f"{colour.stem}.png").write_bytes((pictures / f"{colour.stem}.png").read_bytes())
+    result = sfumato("train", plain, "-o", out, flag, "--images", 8, *TINY)
     assert result.exit_code == 0, result.output
     assert load_recipe(out / "recipe.toml").data.recolour
 

@@ -134,8 +134,27 @@ def test_what_does_not_fit_is_said(first: Path, other: Path, tmp_path: Path) -> 
     run = Run(
         other, tmp_path / "run", start={"model": str(first)}, network={"width": 64}, training=SHORT
     )
-    with pytest.raises(SfumatoError, match=r"The (text|network) of .* does not fit this run"):
+    with pytest.raises(
+        SfumatoError,
+        match=r"The (text|network) of .* does not fit this run: network\.width is 32 there and 64",
+    ):
         list(run.steps())
+
+
+def test_another_side_or_network_is_named_as_the_option(
+    first: Path, other: Path, tmp_path: Path
+) -> None:
+    start = {"model": str(first)}
+    with pytest.raises(SfumatoError, match=r"--network \(network\.name\) = unet, but .* is patch"):
+        Run(other, tmp_path / "run", start=start, network={"name": "unet"}, training=SHORT)
+    lent = {"model": str(first), "take": ["text"]}  # then the network is one's own
+    Run(other, tmp_path / "own", start=lent, network={"name": "patch-transformer"}, training=SHORT)
+    run = Run(other, tmp_path / "run", start=start, data={"resolution": 32}, training=SHORT)
+    with pytest.raises(SfumatoError, match=r"--resolution \(data\.resolution\) is 16 there and 32"):
+        list(run.steps())
+    both = {**start, "inner": str(first)}
+    with pytest.raises(SfumatoError, match=r"one model: --from \(start\.model\) .* --init-inner"):
+        Run(other, tmp_path / "both", start=both, training=SHORT)
 
 
 def test_the_run_goes_on_without_the_model(first: Path, other: Path, tmp_path: Path) -> None:
@@ -163,7 +182,7 @@ def test_a_network_that_is_taken_is_not_called_otherwise(
 ) -> None:
     mine = sfumato.load(first).recipe.network.size
     start = {"model": str(first), "take": take}
-    with pytest.raises(SfumatoError, match=f"size = large, but the network of .* is {mine}"):
+    with pytest.raises(SfumatoError, match=rf"--size .* = large, but the network of .* is {mine}"):
         Run(other, tmp_path / "run", start=start, network={"size": "large"}, training=SHORT)
     Run(other, tmp_path / "same", start=start, network={"size": mine}, training=SHORT)
     lent = {"model": str(first), "take": ["autoencoder"]}

@@ -67,5 +67,14 @@ def test_a_run_of_minutes_follows_the_real_pace_until_the_rate_must_fall(
     assert plan.rate(9000) == 0
 
 
+def test_the_time_is_up_at_its_end(clock: list[float]) -> None:
+    plan = Clock(end=clock[0] + 5, decay_fraction=0.4, images_seen=0)
+    told = []
+    for _ in range(3):
+        clock[0] += 2.5
+        told.append(plan.over)
+    assert told == [False, True, True]
+
+
 def test_a_run_of_minutes_always_has_a_second_left(clock: list[float]) -> None:
     assert Clock(end=clock[0] - 5, decay_fraction=0.4, images_seen=0).left() == 1.0

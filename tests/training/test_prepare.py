@@ -74,7 +74,7 @@ def test_classes_and_nothing_need_no_tokenizer(tmp_path: Path) -> None:
 
 def test_labels_without_classes_are_refused_in_a_sentence(tmp_path: Path) -> None:
     settings = recipe(conditioning={"kind": "labels"}).conditioning
-    with pytest.raises(SfumatoError, match=r"handmade has no classes\. Leave conditioning\.kind"):
+    with pytest.raises(SfumatoError, match=r"has no classes\. Leave --text-encoder \(cond"):
         vocabulary_of(Handmade([("a",)]), settings, tmp_path / "t")
 
 

@@ -382,6 +382,61 @@ def test_a_resumed_run_is_graded_by_its_own_images(
     assert 320 / seconds < again.grade.truth.images_per_second < 320 / (0.1 * seconds)
 
 
+@pytest.mark.parametrize(("images", "latents"), [(40, False), (24, True)])
+def test_no_forecast_is_graded_that_was_not_shown(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int, latents: bool
+) -> None:
+    """Made after the last step, or for the autoencoder before a network that needs no time."""
+    asked = recipe(training={"images": images}, latent={"use": latents, "images": 320})
+    monkeypatch.setattr(module, "PROBE_SECONDS", 0.0)  # known with the fifth step
+    run = trained(data, tmp_path / "run", asked)
+    said = [note for step in steps_of(run) for note in step.notes]
+    assert any(note.startswith("Forecast, Autoencoder") for note in said) == latents
+    assert not any(note.startswith("Forecast, Diffusion") for note in said)
+    assert run.forecast is None and run.grade is None
+
+
+def test_the_forecast_of_the_disk_counts_the_checkpoints_that_will_be(
+    data: Path, tmp_path: Path, quick_probe: None
+) -> None:
+    """One at the end of a short run; never more than are kept, one best and one in the making."""
+    ratios = []
+    for number, often in enumerate(({}, {"save_every_images": 100})):
+        asked = recipe(training={"images": 400, **often}, network={"width": 128})
+        run = trained(data, tmp_path / str(number), asked)
+        assert run.grade is not None
+        ratios.append(run.grade.ratios["disk_bytes"])
+    assert 0.85 < ratios[0] < 1.15
+    assert 0.4 < ratios[1] <= 1.0  # at the end none is in the making, and the best may be the last
+
+
+def test_slow_steps_end_with_the_time(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = module.Trainer._step
+
+    def slow(self: Any) -> TrainStep:
+        time.sleep(1.1)
+        return step(self)
+
+    monkeypatch.setattr(module.Trainer, "_step", slow)
+    asked = recipe(training={"images": None, "minutes": 0.01})
+    run = trained(data, tmp_path / "run", asked)
+    assert len(steps_of(run)) == 1
+    assert run.forecast is None and run.grade is None
+    assert load_recipe(run.folder / "recipe.toml").training.images == 8
+    assert steps_of(trained(data, run.folder, resume=True)) == []
+
+
+@pytest.mark.parametrize("rate", [1e-3, 100.0])
+def test_a_training_that_came_apart_is_known(data: Path, tmp_path: Path, rate: float) -> None:
+    run = trained(data, tmp_path / "run", recipe(training={"learning_rate": rate}))
+    assert (run.diverged is not None) == (rate > 1)
+    if run.diverged:
+        assert run.diverged.phase == "diffusion" and run.diverged.last > 10 * run.diverged.first
+    assert (run.folder / "model" / "manifest.json").is_file(), "saved all the same"
+
+
 @pytest.mark.parametrize("latents", [False, True])
 def test_minutes_lead_to_about_that_time(data: Path, tmp_path: Path, latents: bool) -> None:
     asked = recipe(latent={"use": latents, "images": 10**6}, training={"images": None})

@@ -11,7 +11,17 @@ from pathlib import Path
 from sfumato.data.example import Example, Problem, Report, Source
 from sfumato.errors import SfumatoError
 
-__all__ = ["NAMES", "Example", "Problem", "Report", "Source", "lasting", "open_source"]
+__all__ = [
+    "NAMES",
+    "Example",
+    "Problem",
+    "Report",
+    "Source",
+    "demand",
+    "lasting",
+    "open_source",
+    "same",
+]
 
 NAMES = (
     "emoji",
@@ -66,12 +76,25 @@ def open_source(
     root = Path(data).expanduser()
     if root.is_dir():
         return _folder(root, size, channels, split, broken_share)
-    if root.exists() or root.suffix == ".tar" or ".parquet?" in root.name:
-        return _file(root, size, channels, split, broken_share)
-    near = get_close_matches(str(data).lower(), NAMES, n=1)
+    demand(data)
+    return _file(root, size, channels, split, broken_share)
+
+
+def demand(data: str | Path) -> None:
+    """Refuse what is no data set, by its name alone: nothing is opened or downloaded.
+
+    Raises:
+        SfumatoError: neither a known name nor something that is there.
+    """
+    text, path = str(data), Path(data).expanduser()
+    if text in NAMES or text.startswith("hf:"):
+        return
+    if path.exists() or path.suffix == ".tar" or ".parquet?" in path.name:
+        return
+    near = get_close_matches(text.lower(), NAMES, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise SfumatoError(
-        f"There is no data set and no folder {str(data)!r}. {hint}"
+        f"There is no data set and no folder {text!r}. {hint}"
         f"Known names: {', '.join(NAMES)}; anything else is the path of a folder."
     )
 
@@ -86,6 +109,14 @@ def lasting(data: str | Path) -> str:
         # not resolve(): a pattern is no path
         return str(path.resolve() if path.exists() else Path.cwd() / path)
     return text
+
+
+def same(one: str | Path, other: str | Path) -> bool:
+    """Whether two names mean one data set: equal names, or paths that lead to one place."""
+    names = lasting(one), lasting(other)
+    if any(name in NAMES or name.startswith("hf:") for name in names):
+        return names[0] == names[1]
+    return Path(names[0]).expanduser().resolve() == Path(names[1]).expanduser().resolve()
 
 
 def _named(
@@ -148,4 +179,7 @@ def _file(
         from sfumato.data.sources.parquet import parquet_file
 
         return parquet_file(path, size, channels, split, broken_share)
-    raise SfumatoError(f"{path} is a file. Give the folder that holds the pictures.")
+    raise SfumatoError(
+        f"{path} is a file. Give the folder that it lies in; by itself only a .tar (WebDataset) "
+        "or a .parquet is a data set."
+    )

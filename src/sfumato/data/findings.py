@@ -76,6 +76,7 @@ SENTENCES = {
     "empty_file": "check.is.empty_file",
     "caption_link": "check.is.caption_link",
     "caption_unread": "check.is.caption_unread",
+    "orphan": "check.is.orphan",
     "named_file": "check.is.named_file",
     "named_folder": "check.is.named_folder",
     "named_nothing": "check.is.named_nothing",

@@ -13,6 +13,8 @@ from sfumato.data.sources.columns import class_order
 from sfumato.errors import SfumatoError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+_ABOUT_ALL = {"captions", "classes", "copying", "labels", "licence", "license", "notes", "readme"}
+"""Texts that lie beside pictures and are no captions of one."""
 _SPLITS = {"train": ("train", "training"), "test": ("test", "val", "valid", "validation")}
 
 
@@ -72,6 +74,7 @@ def scan(folder: Path, split: str = "train") -> Scan:
     sidecars = _sidecars(files)
     if tables or any(_sidecar(name, sidecars) for name in pictures):
         _caption(result, tables, sidecars)
+        _orphans(result, sidecars)
     elif not _classify(result, _classes_of_train(folder) if split == "test" else ()):
         _caption(result, {}, {})
     return result
@@ -190,6 +193,17 @@ def _caption(result: Scan, tables: dict[str, tuple[str, ...]], sidecars: dict[st
                     )
                 )  # fmt: skip
         result.captions.append(texts)
+
+
+def _orphans(result: Scan, sidecars: dict[str, str]) -> None:
+    """Caption files whose picture is missing, beside such as have one."""
+    own = {str(PurePath(name).with_suffix("").as_posix()) for name in result.names}
+    own.update(result.names)
+    if own.isdisjoint(sidecars):
+        return
+    for stem, name in sidecars.items():
+        if stem not in own and PurePath(stem).name.lower() not in _ABOUT_ALL:
+            result.remarks.append(remark(name, "orphan"))
 
 
 def _read_sidecar(result: Scan, sidecar: str) -> tuple[tuple[str, ...], str, dict[str, str]]:

@@ -90,6 +90,8 @@ def evaluate(
     if samples is not None and samples < parts.LEAST:
         raise SfumatoError(f"{samples} samples say nothing. Take at least {parts.LEAST}.")
     tell: Progress = progress or (lambda phase, done, total: None)
+    from sfumato.evaluation.judge import Judge
+
     budget, out = Budget(minutes), Path(out)
     path = None if isinstance(model, TextToImage) else model
     loaded = model if isinstance(model, TextToImage) else load(path, device)
@@ -121,6 +123,7 @@ def evaluate(
         "judge": {
             "name": looker.name,
             "sha256": looker.hash,
+            "kind": looker.about.kind if isinstance(looker, Judge) else "labels",
             "labels": len(looker.labels),
             "accuracy": looker.accuracy,
             # a part for testing was kept from the judge as well

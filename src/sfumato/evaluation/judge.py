@@ -40,8 +40,8 @@ class About:
 
     Attributes:
         name: for people.
-        kind: "labels", or "instances" where the data had no labels and each picture was a
-            class of its own.
+        kind: "labels", or "instances" where the data named no things (`things.things_of`) and
+            each picture was a class of its own.
         labels: what it can recognise; for instances the origins of the pictures.
         side: of the pictures it takes, in pixels.
         channels: 1, 3 or 4 (premultiplied).

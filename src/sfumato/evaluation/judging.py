@@ -20,6 +20,7 @@ from sfumato.evaluation.discriminant import class_means, discriminant, prototype
 from sfumato.evaluation.framing import canvas_for, framed, frames_of
 from sfumato.evaluation.judge import About, Judge
 from sfumato.evaluation.recognizer import Recognizer
+from sfumato.evaluation.things import things_of
 from sfumato.evaluation.variations import vary
 
 Progress = Callable[[str, float], None]
@@ -75,10 +76,11 @@ def train_judge(
 ) -> Judge:
     """Train a judge on a source's pictures.
 
-    It recognises the examples' labels.  In a source without labels every picture is a class of
-    its own (told apart from the others in all its variations), so that there are features all
-    the same.  The discriminant takes the time it takes, about 8 ms a picture; only with `MANY`
-    pictures a label does learning fill the minutes, and how far it gets depends on the machine.
+    It recognises the examples' labels, or captions that pictures share (`things.things_of`).  In
+    a source without either every picture is a class of its own (told apart from the others in
+    all its variations), so that there are features all the same.  The discriminant takes the
+    time it takes, about 8 ms a picture; only with `MANY` pictures a label does learning fill the
+    minutes, and how far it gets depends on the machine.
 
     The accuracy is measured on held-out pictures.  Where nothing is learned, the discriminant is
     then solved anew with them.
@@ -125,10 +127,12 @@ def train_judge(
 def _read(source: Source, seed: int, tell: Progress) -> Pictures:
     """All pictures, or a part in which every label has its share."""
     examples = (source[i] for i in range(len(source)))
-    said = [(example.label, example.origin) for example in examples]
-    labelled = all(label is not None for label, _ in said)
-    kind = "labels" if labelled else "instances"
-    names = [label or "" if labelled else origin for label, origin in said]
+    said = [(example.label, example.captions, example.origin) for example in examples]
+    things = things_of([label for label, _, _ in said], [texts for _, texts, _ in said])
+    kind = "instances" if None in things else "labels"
+    names = [origin for _, _, origin in said]
+    if kind == "labels":
+        names = [thing or "" for thing in things]
     limit = max(1, _MEMORY // (source.channels * source.size**2))
     chosen = shares(names, min(limit, _INSTANCES) if kind == "instances" else limit, seed)
     labels = tuple(sorted({names[i] for i in chosen}))

@@ -14,6 +14,7 @@ from sfumato.data import Source, open_source
 from sfumato.data.sources.emoji import STYLES, EmojiSource
 from sfumato.errors import SfumatoError
 from sfumato.evaluation.intervals import generator
+from sfumato.evaluation.things import things_of
 
 MOST = 12_000
 """Pictures read of a part of a data set, at most; a fixed draw where there are more."""
@@ -33,7 +34,7 @@ class Reality:
             data set has a part of its own for testing) or "whole" (all of it was trained on).
         images: uint8 (N, C, H, W).
         prompts: language ("en", "ru", or "own" where there is only one) -> a prompt a picture.
-        labels: what each picture shows, None where nobody says.
+        labels: what each picture shows (`things.things_of`), None where nobody says.
         held_out: (N,) whether it was kept from training.
         groups, styles: empty strings where there are none.
         left: how many pictures were not read (see `MOST`).
@@ -153,7 +154,7 @@ def _plain(parts: list[Source], seed: int, progress: Callable[[int, int], None] 
         kind="test" if len(parts) > 1 else "whole",
         images=np.stack([e.image for e in examples]),
         prompts={"own": prompts},
-        labels=tuple(e.label for e in examples),
+        labels=things_of([e.label for e in examples], [e.captions for e in examples]),
         held_out=np.repeat(np.arange(len(parts)) > 0, lengths),
         groups=tuple((e.label or "") if classes else "" for e in examples),
         styles=("",) * len(examples),

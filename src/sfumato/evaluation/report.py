@@ -76,10 +76,15 @@ def _head(say: Words, report: Report, title: str) -> str:
         date=report["surroundings"]["date"][:10],
     )
     accuracy = judge["accuracy"].get("top5")
-    words = say("report.judge", name=judge["name"], labels=judge["labels"], top5=percent(accuracy))
+    known = "report.judge.instances" if judge.get("kind") == "instances" else "report.judge"
+    if judge["accuracy"].get("count") == 0:
+        known = "report.judge.unmeasured"
+    words = say(known, name=judge["name"], labels=judge["labels"], top5=percent(accuracy))
     if judge["trained on the references"]:
         words += " " + say("report.judge.own")
-    return f'<h1>{title}</h1><p class="soft">{facts}</p><p class="soft">{words}</p>'
+    path = model.get("path")
+    where = f'<p class="soft"><code>{escape(path)}</code></p>' if path else ""
+    return f'<h1>{title}</h1>{where}<p class="soft">{facts}</p><p class="soft">{words}</p>'
 
 
 def _tiles(say: Words, parts: dict[str, Any]) -> str:
@@ -122,7 +127,8 @@ def _tiles(say: Words, parts: dict[str, Any]) -> str:
         found.append(tile(say("report.tile.colours"), percent(one["value"]), text))
     if "copies" in parts:
         one = parts["copies"]["features"]["nearer than any"]
-        text = say("report.tile.copies.text")
+        held = parts["copies"]["honest"] == "held-out"
+        text = say("report.tile.copies.text" if held else "report.tile.copies.training")
         found.append(tile(say("report.tile.copies"), percent(one["value"]), text))
     if "alpha" in parts:
         text = say("report.tile.alpha.text", real=percent(parts["alpha"]["real"]))

@@ -79,7 +79,7 @@ def forecast(
     images_per_second: float,
     peak_bytes: int,
     checkpoint_bytes: int,
-    keep: int,
+    checkpoints: int,
     later_bytes: int = 0,
     other_disk_bytes: int = 0,
     fixed_seconds: float = 0.0,
@@ -90,9 +90,9 @@ def forecast(
     ``images``: still to be seen; ``images_per_second``: measured by the probe, without its first
     step; ``peak_bytes``: the process' peak after the probe (:func:`peak_memory`), and
     ``later_bytes`` what is only allocated afterwards (buffers while saving, samples);
-    ``checkpoint_bytes``: one checkpoint; ``keep``: how many stay (one more marked best and one in
-    the making are counted); ``other_disk_bytes``: caches, samples, curves; ``fixed_seconds``:
-    work outside the counted images; ``overhead``: share of time for samples and saving.
+    ``checkpoint_bytes``: one checkpoint; ``checkpoints``: how many lie there at one time at the
+    most; ``other_disk_bytes``: caches, samples, curves; ``fixed_seconds``: work outside the counted
+    images; ``overhead``: share of time for samples and saving.
 
     Raises ValueError if the probe measured no rate.
     """
@@ -101,7 +101,7 @@ def forecast(
     return Forecast(
         seconds=fixed_seconds + images / images_per_second * (1 + overhead),
         memory_bytes=peak_bytes + later_bytes,
-        disk_bytes=int(checkpoint_bytes * (keep + 2) * DISK_SLACK) + other_disk_bytes,
+        disk_bytes=int(checkpoint_bytes * checkpoints * DISK_SLACK) + other_disk_bytes,
         images_per_second=images_per_second,
     )
 

@@ -16,9 +16,10 @@ from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.storage import Parts
 from sfumato.training import checkpoint, words
+from sfumato.training.fitting import differing
 from sfumato.training.nesting import INNER, around, freeze_inside, nest
 from sfumato.training.recipe import changed
-from sfumato.training.sections import Recipe, Start
+from sfumato.training.sections import Recipe, Start, told
 from sfumato.training.unfinished import parts_at
 
 EMBEDDED = "embedded"
@@ -36,8 +37,8 @@ def origin(start: Start, folder: Path | None = None) -> Parts | None:
     """
     if start.model and start.inner:
         raise SfumatoError(
-            "A run begins with one model: as it is (start.model), or as the inside of a matryoshka "
-            "(start.inner). Name one of them."
+            f"A run begins with one model: {told('start.model')} takes it as it is, "
+            f"{told('start.inner')} as the inside of a matryoshka. Name one of them."
         )
     given = start.model or start.inner
     if given is None or (folder and checkpoint.latest(folder)):
@@ -94,9 +95,16 @@ def keep_tokenizer(parts: Parts | None, start: Start, kept: Path) -> None:
         words.keep(vocabulary_behind(parts.prompted.conditioner), kept)
 
 
-def begin_with(module: Prompted | Autoencoder, parts: Parts | None, start: Start) -> None:
+def begin_with(
+    module: Prompted | Autoencoder,
+    parts: Parts | None,
+    start: Start,
+    recipe: Recipe | None = None,
+) -> None:
     """Give a fresh module the weights of the parts taken, and stop the frozen ones from learning.
 
+    Args:
+        recipe: of the module; with it a complaint says what differs.
     Raises:
         SfumatoError: if they do not fit, or if nothing is left to learn.
     """
@@ -109,7 +117,8 @@ def begin_with(module: Prompted | Autoencoder, parts: Parts | None, start: Start
             if name == "network" and start.inner and parts is not None:
                 nest(mine, theirs, parts.recipe)
             else:
-                _copy(name, mine, theirs, start)
+                differs = differing(name, parts.recipe, recipe) if parts and recipe else ""
+                _copy(name, mine, theirs, start, differs or "its recipe differs")
         if name in start.freeze:
             mine.requires_grad_(False)
     if INNER in start.freeze and isinstance(module, Prompted):
@@ -132,17 +141,19 @@ def _words(module: nn.Module) -> object:
     return module.encoder.identity.sha256, module.encoder.identity.tokenizer
 
 
-def _copy(name: str, mine: nn.Module, given: nn.Module, start: Start) -> None:
+def _copy(name: str, mine: nn.Module, given: nn.Module, start: Start, differs: str) -> None:
     try:
         if isinstance(mine, Labels) and isinstance(given, Labels) and mine.classes != given.classes:
-            raise RuntimeError("other classes")
+            differs = "its classes are others"
+            raise RuntimeError(differs)
         if _words(mine) != _words(given):
-            raise RuntimeError("other words")
+            differs = "its words are others"
+            raise RuntimeError(differs)
         mine.load_state_dict(given.state_dict())
     except RuntimeError as error:
         rest = ", ".join(part for part in start.take if part != name) or "nothing"
         raise SfumatoError(
             f"The {name} of {start.model or start.inner} does not fit this run: "
-            "its recipe or its classes differ. "
-            f"Leave the recipe as the model has it, or take only {rest} (start.take)."
+            f"{differs}. Leave that as the model has it, or take only {rest} (start.take in a "
+            "recipe)."
         ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sfumato.errors import SfumatoError
-from sfumato.training.sections import Recipe
+from sfumato.training.sections import Recipe, told
 
 MATRYOSHKA = "matryoshka"
 LEVELS = 2
@@ -24,8 +24,9 @@ def levels_of(recipe: Recipe, resolution: int) -> int | None:
     if network.name != MATRYOSHKA:
         if network.levels is not None or network.level_weights:
             raise SfumatoError(
-                f"network.levels and network.level_weights are for {MATRYOSHKA}, and the network "
-                f'is {network.name}. Leave them out, or set network.name = "{MATRYOSHKA}".'
+                f"{told('network.levels')} and network.level_weights are for {MATRYOSHKA}, and the "
+                f"network is {network.name}. Leave them out, or take {told('network.name')} "
+                f"{MATRYOSHKA}."
             )
         return None
     if recipe.latent.use is True:

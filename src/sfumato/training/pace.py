@@ -73,6 +73,11 @@ class Clock:
         self._last = self._begin
         self.settled = False
 
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() >= self.end
+
     def left(self) -> float:
         """Seconds that training may still take, at least 1; a little is kept for the end."""
         return max(1.0, 0.97 * (self.end - time.monotonic()))

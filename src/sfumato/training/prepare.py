@@ -22,7 +22,7 @@ from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training import files, words
 from sfumato.training.interrupt import Stop
 from sfumato.training.objective import Captions
-from sfumato.training.sections import Conditioning
+from sfumato.training.sections import Conditioning, told
 
 
 def pictures_of(source: Source) -> Callable[[list[int]], Tensor]:
@@ -47,6 +47,20 @@ def classes_of(source: Source) -> tuple[str, ...]:
     if source.classes:
         return source.classes
     return tuple(sorted({label for i in range(len(source)) if (label := source[i].label)}))
+
+
+def demand_classes(source: Source) -> tuple[str, ...]:
+    """The classes of a data set.
+
+    Raises:
+        SfumatoError: if it has none.
+    """
+    if classes := classes_of(source):
+        return classes
+    raise SfumatoError(
+        f"{source.name} has no classes. Leave {told('conditioning.kind')} out, and its captions "
+        "are read if it has any."
+    )
 
 
 def texts_of(example: Example, template: str | None = None) -> tuple[str, ...]:
@@ -74,11 +88,7 @@ def vocabulary_of(source: Source, settings: Conditioning, kept: Path) -> Vocabul
         SfumatoError: for labels where there are none, or an encoder that cannot be had.
     """
     if settings.kind == "labels":
-        if not (classes := classes_of(source)):
-            raise SfumatoError(
-                f"{source.name} has no classes. Leave conditioning.kind out, or set it to text."
-            )
-        return Vocabulary(classes=classes)
+        return Vocabulary(classes=demand_classes(source))
     if settings.kind == "none":
         return Vocabulary()
     if vocabulary := words.kept(settings, kept):

@@ -38,8 +38,9 @@ from sfumato.training.assemble import (
     prepared,
     reconstruction,
 )
-from sfumato.training.finish import averaged, checkpoint_bytes, finished, kept_besides
-from sfumato.training.forecast import Forecast, Grade, forecast, peak_memory
+from sfumato.training.divergence import Divergence, Watch
+from sfumato.training.finish import averaged, finished, foreseen, happened
+from sfumato.training.forecast import Forecast, Grade
 from sfumato.training.inherit import begin_with, origin
 from sfumato.training.interrupt import Stop, stoppable
 from sfumato.training.journal import Journal
@@ -78,6 +79,7 @@ class Run:
     Attributes:
         recipe: resolved.  forecast: after the probe.  grade: forecast against truth, at the end.
         interrupted: stopped by Ctrl-C before the end; everything is saved.
+        diverged: the training that came apart, if one did.
         images_seen: by the network that is (or was last) in training.
         on_stop: called when somebody has asked to stop, before the run is saved.
     """
@@ -97,6 +99,7 @@ class Run:
         self.forecast: Forecast | None = None
         self.grade: Grade | None = None
         self.interrupted = False
+        self.diverged: Divergence | None = None
         self.images_seen = 0
         self.on_stop: Callable[[], None] = lambda: None
         self._begin = time.monotonic()
@@ -145,7 +148,8 @@ class Run:
         autoencoder = fresh(build_autoencoder, self.recipe, "weights")
         if autoencoder is None:
             return None
-        begin_with(autoencoder, origin(self.recipe.start, folder), self.recipe.start)
+        start = self.recipe.start
+        begin_with(autoencoder, origin(start, folder), start, self.recipe)
         objective = reconstruction(self.recipe, self.source, autoencoder)
         settings = autoencoder_training(self.recipe)
         total = self.recipe.latent.images
@@ -158,7 +162,7 @@ class Run:
                 self.recipe, self.source, self.folder, autoencoder, given, stop
             )
         prompted = fresh(partial(build_prompted, vocabulary=vocabulary), self.recipe, *DIFFUSION)
-        begin_with(prompted, given, self.recipe.start)
+        begin_with(prompted, given, self.recipe.start, self.recipe)
         wanted = self.recipe.conditioning
         captions = captions_of(
             self.source, wanted.kind, prompted.conditioner, template_of(self.source, wanted)
@@ -194,7 +198,8 @@ class Run:
         self.notes = []
         self._since = time.monotonic(), trainer.images_seen
         self.images_seen = trainer.images_seen
-        self._foreseen, self._most = False, trainer.total
+        self.forecast, self._foreseen, self._most = None, False, trainer.total
+        self._watch = Watch(trainer.phase)
         probe = Probe(min(PROBE_SECONDS, 6 * (training.minutes or PROBE_SECONDS)))
         clock = self._clock(trainer)
         if clock and trainer.total and not trainer.images_seen:
@@ -207,6 +212,7 @@ class Run:
             if journal is not None:
                 journal.close()
             raise
+        self.diverged = self.diverged or self._watch.verdict
         if clock and not clock.settled and not self.interrupted:
             self._settle(trainer)  # over before its time, as very short runs may be
         if trainer.unsaved:
@@ -232,8 +238,11 @@ class Run:
     ) -> Iterator[TrainStep]:
         """The steps themselves, with the plans, sheets and checkpoints that fall due."""
         for step in trainer.steps():
-            first = probe.rate(step.images_seen)
-            rate = first or (clock.rate(step.images_seen) if clock and probe.done else 0.0)
+            rate = probe.rate(step.images_seen)
+            if clock and not rate:
+                soon = step.images_per_second if clock.over else 0.0
+                rate = clock.rate(step.images_seen) if probe.done else soon
+            self._watch.heard(step.loss)
             if journal is not None:
                 journal.heard(step)
                 if self._sheet_due(step, trainer):
@@ -243,7 +252,7 @@ class Run:
             asked, rate, due = agreed(self.company, stop.asked, rate, trainer.due())
             if rate and clock:
                 self._plan(trainer, clock, rate)
-            if rate and not self._foreseen:
+            if rate and probe.done and not self._foreseen:
                 self._foresee(trainer, rate)
             if asked:
                 self.interrupted = True
@@ -292,25 +301,15 @@ class Run:
             save_recipe(self.recipe, self.folder / RECIPE)
 
     def _foresee(self, trainer: Trainer, rate: float) -> None:
-        """Time, memory and disk are said beforehand."""
+        """Time, memory and disk are said beforehand, with the next step, if there is one."""
         self._foreseen = True
-        numbers = sum(p.numel() for p in trainer.objective.module.parameters())
-        self.forecast = forecast(
-            images=trainer.total - trainer.images_seen,
-            images_per_second=rate,
-            peak_bytes=peak_memory(),
-            checkpoint_bytes=checkpoint_bytes(trainer),
-            keep=self.recipe.training.keep,
-            other_disk_bytes=kept_besides(self.recipe, self.folder, len(self.source), numbers),
-            fixed_seconds=time.monotonic() - self._begin,
+        if trainer.images_seen >= trainer.total:
+            return
+        self.forecast = foreseen(
+            self.recipe, trainer, self.folder, len(self.source), rate, self._begin
         )
-        trainer.notes.append(
-            translate(
-                "forecast.phase",
-                phase=phase_name(trainer.phase),
-                forecast=self.forecast.sentence,
-            )
-        )
+        phase, said = phase_name(trainer.phase), self.forecast.sentence
+        trainer.notes.append(translate("forecast.phase", phase=phase, forecast=said))
 
     def _draw(
         self,
@@ -340,11 +339,5 @@ class Run:
         model = finished(self.recipe, trainer, vocabulary, autoencoder, len(self.source))
         model.save(self.folder / "model")
         if self.forecast is not None:
-            now, (began, before) = time.monotonic(), self._since
-            truth = Forecast(
-                now - self._begin,
-                peak_memory(),
-                sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file()),
-                (trainer.images_seen - before) / max(now - began, 1e-9),
-            )
+            truth = happened(trainer, self.folder, self._begin, *self._since)
             self.grade = self.forecast.grade(truth)

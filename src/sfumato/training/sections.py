@@ -23,6 +23,25 @@ LevelWeights = Annotated[tuple[Rate, ...], Field(strict=False)]
 Size = Literal["tiny", "small", "base", "large"]
 
 
+OPTIONS = {
+    "conditioning.encoder": "--text-encoder",
+    "conditioning.kind": "--text-encoder",
+    "data.channels": "--channels",
+    "data.resolution": "--resolution",
+    "network.levels": "--num-levels",
+    "network.name": "--network",
+    "network.size": "--size",
+    "start.inner": "--init-inner",
+    "start.model": "--from",
+}
+"""Of the command line, by which people set a field without knowing what it is called here."""
+
+
+def told(field: str) -> str:
+    """A field's name for both kinds of people: "--num-levels (network.levels)"."""
+    return f"{OPTIONS[field]} ({field})" if field in OPTIONS else field
+
+
 class Section(BaseModel):
     """What all sections share: unknown keys refused, frozen, strict, finite numbers only."""
 

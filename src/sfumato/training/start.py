@@ -18,13 +18,14 @@ from sfumato.data.example import Source
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 from sfumato.training import files, words
-from sfumato.training.fitting import check_size, without_anothers
+from sfumato.training.fitting import check_network, without_anothers
 from sfumato.training.inherit import inherited, origin
 from sfumato.training.machine import bf16_pays
-from sfumato.training.prepare import kind_of, texts_of
+from sfumato.training.place import demand_place
+from sfumato.training.prepare import demand_classes, kind_of, texts_of
 from sfumato.training.processes import agreed
 from sfumato.training.recipe import changed, load_recipe, resolve, save_recipe
-from sfumato.training.sections import Recipe
+from sfumato.training.sections import Recipe, told
 
 RECIPE = "recipe.toml"
 FREE = {
@@ -50,7 +51,8 @@ def recipe_for(
         data: what the data set is called; None for the recipe's.
         sections: changes to the recipe; ``data`` may also be the name of the data set.
     Raises:
-        SfumatoError: if a new run would overwrite one, or a resumed one become another.
+        SfumatoError: if a new run would overwrite one or has no folder of its own, or if a
+            resumed one would become another.
     """
     kept = folder / RECIPE
     if isinstance(recipe, str | Path):
@@ -66,7 +68,9 @@ def recipe_for(
     if data is not None:
         named["data"] = {"name": lasting(data), **named.get("data", {})}
     if not kept.exists():
-        return _begun(changed(recipe or Recipe(), **named), recipe, named)
+        asked = changed(recipe or Recipe(), **named)
+        demand_place(folder, asked.data.name)
+        return _begun(asked, recipe, named)
     if not resume:
         raise SfumatoError(
             f"There is a run in {folder} already. "
@@ -93,7 +97,7 @@ def _begun(asked: Recipe, recipe: Recipe | None, named: Mapping[str, Any]) -> Re
     for name, fields in named.items():
         wishes[name] = {**wishes.get(name, {}), **fields}
     model = inherited(parts, asked.start, asked.network.levels)
-    check_size(model, asked.start, wishes)
+    check_network(model, asked.start, wishes)
     model = changed(model, conditioning=without_anothers(model, wishes))
     return changed(model, **wishes)
 
@@ -140,6 +144,8 @@ def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Reci
         kind = "text" if named else kind_of(source)
     elif recipe.conditioning.kind == "text":
         _can_be_read(recipe, source)
+    elif recipe.conditioning.kind == "labels":
+        demand_classes(source)  # long before they are needed
     recipe = resolve(
         changed(recipe, training={"precision": precision, "device": device}),
         channels=source.channels,
@@ -157,7 +163,7 @@ def _can_be_read(recipe: Recipe, source: Source) -> None:
     if not any(text.strip() for i in range(len(source)) for text in texts_of(source[i])):
         raise SfumatoError(
             f"{source.name} has nothing to read: no picture has a caption or a class. "
-            "Leave --text-encoder (conditioning.kind) out, or add captions."
+            f"Leave {told('conditioning.kind')} out, or add captions."
         )
 
 

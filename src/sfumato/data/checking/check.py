@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from statistics import median
 
 import numpy as np
 
 from sfumato.data import open_source
+from sfumato.data.captions import named_by
 from sfumato.data.checking.health import FEW, HealthReport
 from sfumato.data.checking.oddities import commonest, oddity
 from sfumato.data.checking.remarks import understood
@@ -92,7 +93,7 @@ def check(
     groups, stands_for = _similar(survey, dimensions, files, progress)
     remarks = [understood(problem) for problem in source.report().problems]
     broken = {one.origin for one in remarks if one.replaced}
-    for problem in remarks:
+    for problem in _one_by_one(survey, source.name, remarks):
         # a picture that cannot be read needs no caption
         if problem.topic != "caption missing" or problem.origin not in broken:
             survey.found[finding_of(problem)].append(problem)
@@ -283,6 +284,24 @@ def _alike(survey: _Survey, kind: str, index: int, other: int) -> Problem:
         return remark(origin, kind, other=other_origin)
     kind = {"same": "same_class", "near": "near_class"}[kind]
     return remark(origin, kind, other=other_origin, label=label)
+
+
+def _one_by_one(survey: _Survey, name: str, remarks: list[Problem]) -> Iterator[Problem]:
+    """The remarks; one about all of a part that has no captions becomes one about each picture."""
+    for problem in remarks:
+        if problem.kind != "bare":
+            yield problem
+            continue
+        for index in survey.readable:
+            if problem.origin not in (name, survey.part(index)):
+                continue
+            origin = PurePath(survey.origins[index])
+            inside = origin.relative_to(survey.part(index)) if survey.parts else origin
+            words, whose = named_by(inside, problem.origin)
+            yield remark(
+                survey.origins[index], f"named_{whose}", topic=problem.topic,
+                complaint="no_caption", words=repr(words),
+            )  # fmt: skip
 
 
 def _captions(survey: _Survey, name: str, remarks: list[Problem]) -> None:

@@ -149,12 +149,12 @@ CATALOGUE = (
         how="fetch.flickr.how",
     ),
     Entry(
-        "openclipart",
+        "clipart",
         "fetch.clipart",
         "fetch.clipart.terms",
         "https://openclipart.org/",
         how="fetch.clipart.how",
-        aliases=("clipart",),
+        aliases=("openclipart",),
     ),
 )
 """All of them."""

@@ -9,8 +9,10 @@ the samples used are transferred, once, into tars on this machine (`sfumato.data
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -189,6 +191,22 @@ def _datasets() -> Any:
     return datasets
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back the hub library's line about each attempt that fails: our sentence says it once.
+
+    How often it tries again cannot be set.
+    """
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    try:
+        logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@_quiet()
 def _part(datasets: Any, asked: Address, split: str) -> str:
     if split not in ("train", "test"):
         raise SfumatoError(f"A data set of the Hub has no part {split!r}. Take train or test.")
@@ -226,6 +244,7 @@ def _pinned(datasets: Any, asked: Address, part: str, notes: dict[str, Any]) -> 
     return asked
 
 
+@_quiet()
 def _commit(datasets: Any, asked: Address) -> str | None:
     """What the revision (or the newest one) is at this moment; None offline."""
     if datasets.config.HF_HUB_OFFLINE:
@@ -238,6 +257,7 @@ def _commit(datasets: Any, asked: Address) -> str | None:
         return None
 
 
+@_quiet()
 def _fingerprint(datasets: Any, asked: Address, part: str) -> str:
     """A hash over the state of the files that are read, as the library knows it."""
     try:
@@ -249,6 +269,7 @@ def _fingerprint(datasets: Any, asked: Address, part: str) -> str:
     return hashlib.blake2b(state.encode(), digest_size=16).hexdigest()
 
 
+@_quiet()
 def _load(datasets: Any, asked: Address, part: str, streaming: bool) -> Any:
     try:
         return datasets.load_dataset(

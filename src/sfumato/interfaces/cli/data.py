@@ -106,6 +106,8 @@ def check(
         print_json({**report.to_dict(), **extra})
         return
     typer.echo(report.text())
+    if not (report.healthy or said):
+        note(translate("check.next"))
     for line in said:
         note(line)
 

@@ -34,6 +34,24 @@ def facts_of(what: str | None) -> dict[str, Any]:
     return _model(path)
 
 
+def without_idle(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts without those settings of the recipe that this model makes no use of."""
+    recipe = dict(facts.get("recipe", {}))
+    if recipe.get("latent", {}).get("use") is False:
+        recipe["latent"] = {"use": False}
+    conditioning = dict(recipe.get("conditioning", {}))
+    kind, encoder = conditioning.get("kind"), conditioning.get("encoder")
+    idle: set[str] = set()
+    if kind in ("labels", "none"):
+        idle = {"encoder", "model", "revision", "vocabulary", "features", "tokens", "layers"}
+    else:
+        idle |= set() if encoder == "scratch" else {"vocabulary", "layers"}
+        idle |= set() if encoder == "tfidf" else {"features"}
+    if conditioning:
+        recipe["conditioning"] = {k: v for k, v in conditioning.items() if k not in idle}
+    return {**facts, "recipe": recipe} if recipe else facts
+
+
 def lines_of(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
     """The facts for people: nested ones indented, lists in one line."""
     wide = max((len(key) for key, value in facts.items() if not isinstance(value, dict)), default=0)

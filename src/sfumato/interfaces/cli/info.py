@@ -21,11 +21,11 @@ def info(
     debug: Debug = False,
 ) -> None:
     """Show recipe, sizes, licence, styles and state, with every hash verified."""
-    from sfumato.interfaces.cli.facts import facts_of, lines_of
+    from sfumato.interfaces.cli.facts import facts_of, lines_of, without_idle
 
     found = facts_of(what)
     if as_json:
         print_json(found)
         return
-    for line in lines_of(found):
+    for line in lines_of(without_idle(found)):
         typer.echo(line)

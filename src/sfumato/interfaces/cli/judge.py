@@ -40,7 +40,8 @@ def judge(
 
     sfumato judge art -o judges/art --minutes 10
 
-    It recognises the classes of the pictures, or where there are none each picture by itself.
+    It recognises the classes of the pictures, or the captions that several share, or else each
+    picture by itself.
     Give it pictures that the model to be judged was not trained on.
     """
     if output is None:

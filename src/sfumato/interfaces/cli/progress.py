@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from sfumato.training.run import Run
+    from sfumato.training.sections import Recipe
     from sfumato.training.trainer import TrainStep
 
 _EVERY = 30.0  # seconds between two lines where no bar can be drawn
+_BRIEF = 50  # fewer steps teach a network nothing
 
 
 class Smooth:
@@ -61,21 +64,22 @@ def follow(run: Run, quiet: bool) -> dict[str, Any]:
             mean = loss.add(float(step.loss.mean()))
             if show:
                 show.step(step, mean)
+        if show and step and not run.interrupted:
+            show.end(step, loss.value)
     finally:
         if show:
             show.close()
     if show:
-        if run.grade:
-            note(run.grade.sentence)
-        key = "train.stopped" if run.interrupted else "train.done"
-        note(translate(key, run=run.folder, model=run.folder / "model"))
+        for text in _closing(run, idle=step is None):
+            note(text)
     return {
         "run": str(run.folder),
         "model": None if run.interrupted else str(run.folder / "model"),
         "interrupted": run.interrupted,
+        "diverged": run.diverged is not None,
         "phase": phase,
         "images_seen": run.images_seen,
-        "total": step.total if step else 0,
+        "total": (step.total or (0 if run.interrupted else step.images_seen)) if step else 0,
         "loss": loss.value if step else None,
         "seconds": round(time.perf_counter() - begin, 1),
         "precision": run.recipe.training.precision,
@@ -83,6 +87,37 @@ def follow(run: Run, quiet: bool) -> dict[str, Any]:
         "forecast": asdict(run.forecast) if run.forecast else None,
         "truth": asdict(run.grade.truth) if run.grade else None,
     }
+
+
+def _closing(run: Run, idle: bool) -> Iterator[str]:
+    """What is said at the end; ``idle``: there was no step to take."""
+    if run.grade:
+        yield run.grade.sentence
+    recipe, model = run.recipe, run.folder / "model"
+    if apart := run.diverged:
+        first = apart.phase == "autoencoder"
+        yield translate(
+            "train.diverged",
+            phase=phase_name(apart.phase),
+            first=f"{apart.first:.3g}",
+            last=f"{apart.last:.3g}",
+            option="latent.learning_rate" if first else "--learning-rate",
+            rate=f"{recipe.latent.learning_rate if first else recipe.training.learning_rate:g}",
+        )
+    if run.interrupted:
+        yield translate("train.stopped", run=run.folder)
+    elif idle:
+        yield translate("train.idle", images=run.images_seen, model=model)
+    elif not run.diverged:
+        steps = run.images_seen // (recipe.training.batch_size or 1)
+        if steps < _BRIEF and not _begun_with_a_network(recipe):
+            yield translate("train.brief", steps=steps)
+        yield translate("train.done", model=model)
+
+
+def _begun_with_a_network(recipe: Recipe) -> bool:
+    start = recipe.start
+    return bool(start.inner or (start.model and "network" in start.take))
 
 
 class Bar:
@@ -110,9 +145,14 @@ class Bar:
             )
         for text in step.notes:
             tqdm.write(text, file=sys.stderr)
-        self._bar.total = step.total or None
+        self._bar.total = max(step.total, step.images_seen) if step.total else None
         self._bar.set_postfix_str(f"{translate('train.loss')} {loss:.4f}", refresh=False)
         self._bar.update(step.images_seen - self._bar.n)
+
+    def end(self, step: TrainStep, loss: float) -> None:
+        """After the last step all is done, whatever was planned."""
+        if self._bar is not None:
+            self._bar.total = step.images_seen
 
     def close(self) -> None:
         """Leave the bar standing as it is."""
@@ -126,25 +166,35 @@ class Lines:
 
     def __init__(self) -> None:
         self._last: float | None = None
+        self._said: tuple[str, int] | None = None
 
     def step(self, step: TrainStep, loss: float) -> None:
         """Show a step, if it is time or the last one."""
         for text in step.notes:
             note(text)
         now = time.monotonic()
-        if step.images_seen != step.total and self._last and now - self._last < _EVERY:
-            return
-        self._last = now
-        note(
-            translate(
-                "train.line",
-                phase=phase_name(step.phase),
-                seen=step.images_seen,
-                total=step.total or "?",
-                rate=f"{step.images_per_second:.0f}",
-                loss=f"{loss:.4f}",
-            )
-        )
+        last = step.images_seen >= step.total > 0
+        if last or not self._last or now - self._last >= _EVERY:
+            self._last = now
+            self._say(step, loss, step.total)
+
+    def end(self, step: TrainStep, loss: float) -> None:
+        """Show the last step, if that has not been done: the end may not have been known."""
+        if self._said != (step.phase, step.images_seen):
+            self._say(step, loss, step.images_seen)
+
+    def _say(self, step: TrainStep, loss: float, total: int) -> None:
+        said = {
+            "phase": phase_name(step.phase),
+            "seen": step.images_seen,
+            "rate": f"{step.images_per_second:.0f}",
+            "loss": f"{loss:.4f}",
+        }
+        self._said = (step.phase, step.images_seen) if total else None
+        if total:
+            note(translate("train.line", total=max(total, step.images_seen), **said))
+        else:
+            note(translate("train.line_open", **said))
 
     def close(self) -> None:
         """Nothing is left open."""

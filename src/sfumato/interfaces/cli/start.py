@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sfumato.errors import SfumatoError
 from sfumato.interfaces.cli.console import INTERRUPTED, guarded, note, print_json
 from sfumato.interfaces.cli.options import Debug, Device, Json
 from sfumato.locale import translate
@@ -50,9 +52,14 @@ def start(
     """Get data, train, and draw the first pictures; what was done before is not done again."""
     if minutes is not None and not (math.isfinite(minutes) and minutes > 0):
         raise typer.BadParameter(translate("train.positive", name="--minutes"))
-    if (output / "model" / "manifest.json").is_file():
+    finished = (output / "model" / "manifest.json").is_file()
+    if data is not None or resolution is not None:
+        _refuse_another(data, resolution, output, finished)
+    if finished:
         if not as_json:
             note(translate("start.ready", run=output))
+        if minutes is not None:
+            note(translate("start.not_trained", run=output, minutes=f"{minutes:g}"))
     else:
         _train(data, output, minutes, resolution, device, as_json)
     done = _draw(output, tuple(prompt or ()), device, as_json)
@@ -60,6 +67,27 @@ def start(
         print_json(done)
     else:
         note(translate("start.done", sheet=done["sheet"], run=output))
+
+
+def _refuse_another(
+    data: str | None, resolution: int | None, run_folder: Path, finished: bool
+) -> None:
+    """A model of other pictures than those that were asked for must not pass for theirs."""
+    from sfumato.data import demand, same
+    from sfumato.training.recipe import load_recipe
+
+    if data is not None:
+        demand(data)
+    recipe = run_folder / "recipe.toml"
+    if not (finished or recipe.is_file()):
+        return
+    kept = load_recipe(recipe).data
+    if data is not None and not same(data, kept.name):
+        raise SfumatoError(translate("start.another", run=run_folder, kept=kept.name, data=data))
+    if finished and resolution not in (None, kept.resolution):
+        raise SfumatoError(
+            translate("start.another_size", run=run_folder, kept=kept.resolution, size=resolution)
+        )
 
 
 def _train(
@@ -128,11 +156,17 @@ def _draw(
         device=device,
         watch=None,
         metadata="full",
-        sheet=folder / "first.png",
+        sheet=_free(folder, "first"),
         walk=None,
         quiet=quiet,
     )
     return carry_out(order)
+
+
+def _free(folder: Path, stem: str) -> Path:
+    """Nothing that was drawn before is replaced: the name gets -2, -3 and so on."""
+    names = (f"{stem}.png" if number == 1 else f"{stem}-{number}.png" for number in count(1))
+    return next(path for name in names if not (path := folder / name).exists())
 
 
 def _prompts(recipe: Recipe) -> tuple[str, ...]:

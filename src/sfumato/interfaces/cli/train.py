@@ -124,7 +124,7 @@ def train(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train a text-to-image model from scratch; what is not given, --size and the data decide."""
+    """Train a text-to-image model; what is not given, --size and the data decide."""
     if resume_from not in (None, "latest"):
         raise typer.BadParameter(translate("train.only_latest"))
     if output is None:
