@@ -157,6 +157,12 @@ def test_unknown_words_are_zeros_and_nothing_is_the_null(tfidf):
     assert null.vector.any()
 
 
+def test_words_that_are_no_terms_are_named_but_for_grammar(terms, tfidf):
+    known = terms.terms[0]
+    assert tfidf.strange(f"{known.upper()} of the Zebra, the ёжik") == ["zebra", "ежik"]
+    assert tfidf.strange(known) == tfidf.strange("") == []
+
+
 def test_a_batch_is_one_by_one(tfidf):
     texts = ["red heart", "", "zzz", "синее сердце с красное сердце", "heart"]
     told = tfidf(tfidf.ids(texts))

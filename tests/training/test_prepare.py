@@ -140,3 +140,13 @@ def test_sheets_of_classes_do_not_read_the_data(monkeypatch: pytest.MonkeyPatch)
     asked = recipe_of({"conditioning": {"kind": "labels"}})
     monkeypatch.setattr(samples, "classes_of", lambda _: pytest.fail("read again"))
     assert samples.prompts_for(asked, object(), ("a", "b")) == ["a", "b"]
+
+
+def test_a_sheet_shows_every_caption_once() -> None:
+    asked = recipe_of({"data": {"name": "mine"}, "conditioning": {"kind": "text"}})
+    few = Handmade([(f"thing {i % 5}", "more") for i in range(240)])
+    assert sorted(samples.prompts_for(asked, few)) == [f"thing {i}" for i in range(5)]
+    many = Handmade([(f"thing {i % 70}",) for i in range(240)])
+    shown = samples.prompts_for(asked, many)
+    assert len(shown) == len(set(shown)) == samples.COUNT
+    assert samples.prompts_for(asked, Handmade([("one",)])) == ["one"]

@@ -174,6 +174,11 @@ class TfIdf(nn.Module):
         words = self._words.findall(plain(prompt))
         return [self._numbers[word] for word in words if word in self._numbers]
 
+    def strange(self, prompt: str) -> list[str]:
+        """The words of a prompt that are none of the terms; those of grammar are not missed."""
+        words = self._words.findall(plain(prompt))
+        return [word for word in words if word not in self._numbers and word not in GRAMMAR]
+
     def weights(self, ids: Tensor) -> Tensor:
         """TF-IDF (B, terms): counts times idf, scaled to length 1; zeros where nothing is known."""
         counts = torch.zeros(len(ids), self.unknown + 1, device=ids.device)

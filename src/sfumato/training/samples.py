@@ -7,6 +7,7 @@ from PIL import Image
 
 from sfumato.conditioning.prompted import Prompted
 from sfumato.data.example import Source
+from sfumato.data.order import indices
 from sfumato.model import TextToImage
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.pictures.sheet import sheet
@@ -16,6 +17,8 @@ from sfumato.training.prepare import classes_of, template_of, texts_of
 from sfumato.training.sections import Recipe
 
 COUNT = 12
+LOOK = 8
+"""So many times as many pictures are looked at for different captions."""
 FAMILIAR = [
     "red heart", "grinning face", "pizza", "sun", "tiger face", "rocket", "cat face", "banana",
     "красное сердце", "солнце", "ракета, плоский стиль", "red apple, 3d style",
@@ -36,7 +39,10 @@ def prompts_for(recipe: Recipe, source: Source, classes: tuple[str, ...] = ()) -
     if recipe.data.name == "emoji":
         return FAMILIAR
     template = template_of(source, recipe.conditioning)
-    return [next(iter(texts_of(source[i], template)), "") for i in _spread(source)]
+    # many pictures may be said the same of, and one look at each is enough
+    some = indices(0, 0, min(LOOK * COUNT, len(source)), len(source))
+    looked = (texts_of(source[i], template) for i in some)
+    return list(dict.fromkeys(next(iter(texts), "") for texts in looked))[:COUNT]
 
 
 def drawn(

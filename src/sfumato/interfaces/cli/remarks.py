@@ -65,8 +65,11 @@ def unread(model: TextToImage, prompt: str) -> str:
 def unknown(model: TextToImage, prompt: str) -> Iterator[str]:
     """The words of a prompt that the model surely has not learned, as far as it reads them."""
     from sfumato.conditioning.text_transformer import TextTransformer
+    from sfumato.conditioning.tfidf import TfIdf
 
     conditioner = model.prompted.conditioner
+    if isinstance(conditioner, TfIdf):
+        yield from conditioner.strange(prompt)
     if not isinstance(conditioner, TextTransformer):
         return
     conditioner.ids([prompt])  # sets the tokenizer as it is for drawing
