@@ -110,8 +110,9 @@ def few_things(count: int, folder: Path) -> tuple[Path, Path, list[str], list[st
         plain = np.concatenate([np.rint(image[:3] * 255 / alpha), image[3:]])
         picture = Image.fromarray(plain.astype(np.uint8).transpose(1, 2, 0), "RGBA")
         picture.save(captioned / file)
-        (classes / name).mkdir(parents=True, exist_ok=True)
-        picture.save(classes / name / file)
+        # in "train", as one of the things may be called so
+        (classes / "train" / name).mkdir(parents=True, exist_ok=True)
+        picture.save(classes / "train" / name / file)
         prompts.append(f"{name}, {STYLES[style][0]}")
         things.append(name)
         images.append(source[i].image)
