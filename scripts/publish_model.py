@@ -4,8 +4,8 @@
     python scripts/publish_model.py runs/laptop --steps 10 --guidance-scale 4 --report report.json
 
 The second time with the scores that `sfumato evaluate` found.  Takes the finished model, or the
-newest checkpoint of an unfinished run.  Steps and guidance are those that the report's curves
-recommend; where they are not given, the recipe's stay.
+newest checkpoint of an unfinished run.  Steps and guidance are chosen by the report's curves; where
+they are not given, the recipe's stay.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def card_of(model: TextToImage, run: Path) -> dict[str, Any]:
         "from English or Russian words",
         "intended use": "stickers and icons of everyday things, and seeing how diffusion works",
         "limits": "has only ever seen emoji: no people by name, scenes or writing; some things "
-        "are blots, edges are soft, seldom asked for pairs of colour and thing go wrong; best "
+        "are blots, edges are soft, unusual pairs of colour and thing go wrong, about a quarter of them; best "
         "with a style named",
         "licence": "Apache-2.0 for the weights; the art it learned from: see EMOJI_LICENSES.md",
         "makers of that art": "Google (Noto Emoji, two generations; Apache-2.0), Mozilla "
@@ -74,14 +74,22 @@ def card_of(model: TextToImage, run: Path) -> dict[str, Any]:
     return card
 
 
-def scores_of(report: dict[str, Any], card: dict[str, Any]) -> dict[str, str]:
+def scores_of(
+    report: dict[str, Any], card: dict[str, Any], sampling: dict[str, Any]
+) -> dict[str, str]:
     """What `sfumato evaluate` found, with everything that such a number needs beside it.
 
     Raises:
-        SfumatoError: if the report is about another model.
+        SfumatoError: if the report is about another model, or other settings.
     """
     if report["model"]["card"].get("images seen") != card["images seen"]:
         raise SfumatoError("The report is about another model. Evaluate this one.")
+    for name in ("steps", "guidance_scale"):
+        if report["model"]["sampling"][name] != sampling[name]:
+            raise SfumatoError(
+                f"The report was made with {name} = {report['model']['sampling'][name]}, and the "
+                f"model would get {sampling[name]}. Give the same, or evaluate again."
+            )
     parts, scores = report["parts"], {}
     names = {
         "held-in": "things and styles seen together",
@@ -100,7 +108,6 @@ def scores_of(report: dict[str, Any], card: dict[str, Any]) -> dict[str, str]:
         scores["score, colour"] = (
             f"right in {parts['colours']['value']:.0%} of {parts['colours']['pictures']} pictures"
         )
-    sampling = report["model"]["sampling"]
     scores["scores measured with"] = (
         f"sfumato evaluate, judge {report['judge']['sha256'][:8]} trained on other designers' art, "
         f"seed {report['settings']['seed']}, {sampling['steps']} steps of {sampling['sampler']}, "
@@ -132,7 +139,7 @@ def main() -> None:
     model.recipe = changed(model.recipe, sampling=sampling)
     model.card = card_of(model, run)
     if wanted.report:
-        model.card |= scores_of(json.loads(wanted.report.read_bytes()), model.card)
+        model.card |= scores_of(json.loads(wanted.report.read_bytes()), model.card, model.defaults)
     folder = model.save(RESOURCES / "model")
     size = sum(f.stat().st_size for f in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB, {model.card['images seen']} images seen")

@@ -74,11 +74,14 @@ def test_scores_on_a_card_are_those_of_a_report_about_this_model() -> None:
         "surroundings": {"date": "2026-01-02T03:04:05"},
         "parts": {"agreement": {"held-in": {"count": 9, "top5": {"ratio": share}}}},
     }
-    scores = publish.scores_of(report, {"images seen": 7})
+    sampling = report["model"]["sampling"]
+    scores = publish.scores_of(report, {"images seen": 7}, sampling)
     assert scores["score, things and styles seen together"] == (
         "top-5 is 80.0% of what real pictures score (70.0% to 90.0%, 9 pictures)"
     )
     assert "judge abcdef01 " in scores["scores measured with"]
     assert "seed 4, 20 steps of euler, guidance 3, 2026-01-02" in scores["scores measured with"]
     with pytest.raises(SfumatoError, match="another model"):
-        publish.scores_of(report, {"images seen": 8})
+        publish.scores_of(report, {"images seen": 8}, sampling)
+    with pytest.raises(SfumatoError, match="made with steps = 20, and the model would get 10"):
+        publish.scores_of(report, {"images seen": 7}, {**sampling, "steps": 10})

@@ -40,6 +40,19 @@ def test_other_hues_stay():
     assert np.array_equal(made[:, 18:22, 18:20], face[:, 18:22, 18:20])
 
 
+def test_what_is_nearly_white_or_grey_stays_nearly_so():
+    image = plain(150, 190, 200)
+    image[:3, 8:10, 8:12] = np.array([250, 253, 255])[:, None, None]
+    red = recoloured(image, "red")
+    assert np.abs(red[:3, 8:10, 8:12].astype(int) - 253).max() <= 25
+    moved = []
+    for body in ((110, 20, 20), (20, 20, 110)):  # the same for every hue of the body
+        dark = plain(*body)
+        dark[:3, 18:20, 18:20] = 120
+        moved.append(recoloured(dark, "pink")[:3, 18:20, 18:20])
+    assert (moved[0] == 120).all() and (moved[1] == 120).all()
+
+
 def test_half_transparent_pixels_stay_premultiplied():
     image = plain(40, 110, 230)
     faded = (image * 0.5).astype(np.uint8)

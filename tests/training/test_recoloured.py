@@ -56,8 +56,8 @@ def test_a_blue_duck_comes_again_and_every_caption_tells_its_colour():
 
 
 def test_what_is_said_to_be_blue_or_is_grey_or_untold_does_not_come_again():
-    few = Few((BLUE, ("blue heart", "heart")), (GREY, ("stone",)), (BLUE, ()))
-    assert len(Recoloured(few)) == 3
+    few = Few((BLUE, ("blue heart", "heart")), (GREY, ("stone",)), (BLUE, ()), (BLUE, (" ",)))
+    assert len(Recoloured(few)) == 4
 
 
 def test_a_source_may_say_no_and_keeps_its_visits():
@@ -88,7 +88,9 @@ def test_the_embedded_emoji_keep_people_and_held_out_pairs_as_they_are():
     both = Recoloured(source)
     again = [both[i] for i in range(len(source), len(both))]
     assert 1500 < len(again) < 4000
-    origins = {source[i].origin: source.metadata(i) for i in range(len(source))}
+    every = open_source("emoji", split="all")
+    origins = {every[i].origin: every.metadata(i) for i in range(len(every))}
+    assert any(row["held_out"] for row in origins.values())
     for example in again:
         row = origins[example.origin.rsplit(" in ", 1)[0]]
         assert row["group"] not in ("people-body", "flags") and not row["held_out"]
@@ -102,7 +104,8 @@ def test_the_embedded_emoji_keep_people_and_held_out_pairs_as_they_are():
     [
         ("red heart", True), ("Gray sky", True), ("bread", False), ("зелёное яблоко", True),
         ("Серый волк", True), ("голубь", False), ("белка", False), ("голубой шар", True),
-        ("синица", False), ("чёрная кошка", True), ("", False),
+        ("синица", False), ("чёрная кошка", True), ("", False), ("вижу белую кошку", True),
+        ("кот в синем шарфе", True), ("шар с зелёным бантом", True), ("сосед", False),
     ],
 )  # fmt: skip
 def test_colour_words(caption, tells):
@@ -116,6 +119,7 @@ def test_told():
     assert told("the duck", "orange") == "the orange duck"
     assert told("anna's duck", "red") == "red anna's duck"
     assert told("утка", "red") == "утка, красного цвета"
+    assert told(" Утка на воде. ", "red") == "Утка на воде, красного цвета."
     assert all(tells_colour(told(word, c)) for word in ("duck", "утка") for c in COLOURS)
 
 
@@ -128,7 +132,11 @@ def test_a_training_with_recolour_sees_the_other_colours(tmp_path):
     assert len(run.source) > len(plain.source) == 10
     for _ in run.steps():
         pass
-    words = (tmp_path / "run" / "tokenizer.json").read_text("utf-8")
-    seen = {run.source[i].captions[0] for i in range(10, len(run.source))}
+    for _ in plain.steps():
+        pass
+    words, none = (
+        (tmp_path / name / "tokenizer.json").read_text("utf-8") for name in ("run", "plain")
+    )
+    seen = {run.source[i].captions[0].split()[1] for i in range(10, len(run.source))}
     assert len(seen) > 2
-    assert "square" in words
+    assert all(colour in words and colour not in none for colour in seen)

@@ -12,7 +12,7 @@ COLOURS = {
 """Colours a picture may be called by: English, and the Russian genitive, which fits any gender."""
 
 # what short stems must end in, so that a dove (голубь) is not blue
-_ADJECTIVE = "(ый|ий|ой|ая|яя|ое|ее|ые|ие|ого|его|ых|их)"
+_ADJECTIVE = "(ый|ий|ой|ая|яя|ое|ее|ые|ие|ого|его|ых|их|ую|юю|ым|им|ом|ем|ому|ему|ыми|ими|ей)"
 _RUSSIAN = re.compile(
     r"\b((красн|оранжев|ж[её]лт|фиолетов|розов|коричнев|ч[её]рн)\w+"
     rf"|(син|сер|бел|голуб|зел[её]н){_ADJECTIVE}\b)"
@@ -29,8 +29,10 @@ def tells_colour(caption: str) -> bool:
 
 def told(caption: str, colour: str) -> str:
     """The caption with the colour said: ``a blue duck``, ``утка, синего цвета``."""
+    caption = caption.strip()
     if re.search("[а-яё]", caption.lower()):
-        return f"{caption}, {COLOURS[colour]} цвета"
+        words = caption.rstrip(".!…")
+        return f"{words}, {COLOURS[colour]} цвета{caption[len(words) :]}"
     article = _ARTICLE.match(caption)
     if article is None:
         return f"{colour} {caption}"

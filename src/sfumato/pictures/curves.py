@@ -176,7 +176,7 @@ def _draw_loss(axes: Axes, images: np.ndarray, log: Log, width: float) -> None:
     if log.bank:
         axes.plot(log.bank.images, log.bank.loss, ".-", color=_INK, linewidth=0.8, label=_BANK)
         axes.legend(frameon=False, fontsize=8, labelcolor=_INK)
-    _frame(axes, [log.loss, curve, log.bank.loss if log.bank else []])
+    _frame(axes, [log.loss, curve], [log.bank.loss] if log.bank else [])
 
 
 def _draw_bands(axes: Axes, images: np.ndarray, log: Log, width: float) -> None:
@@ -188,7 +188,7 @@ def _draw_bands(axes: Axes, images: np.ndarray, log: Log, width: float) -> None:
         assert log.bank
         axes.plot(log.bank.images, [row[i] for row in log.bank.bands], ".", color=colour)
     axes.set_title("Loss by time (0 = picture, 1 = noise)")
-    _frame(axes, [*curves, *(log.bank.bands if log.bank else [])])
+    _frame(axes, curves, log.bank.bands if log.bank else [])
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, ncols=2, fontsize=8, labelcolor=_INK)
 
@@ -211,14 +211,16 @@ def _dot(curve: np.ndarray) -> str:
     return "-" if np.isfinite(curve).sum() > 1 else "o"
 
 
-def _frame(axes: Axes, curves: Sequence[Any]) -> None:
-    """A logarithmic scale where it helps, and limits that a first spike does not spoil."""
+def _frame(axes: Axes, curves: Sequence[Any], bank: Sequence[Any]) -> None:
+    """A logarithmic scale where it helps; limits that no spike spoils, with all dots inside."""
     axes.grid(axis="y")
     values = np.concatenate([np.asarray(curve, dtype=float) for curve in curves])
     values = values[np.isfinite(values) & (values > 0)]
     if not values.size:
         return
-    low, high = values.min(), np.percentile(values, 99.5)
+    low, high = np.percentile(values, [0.5, 99.5])
+    dots = np.concatenate([[low], *(np.asarray(row, dtype=float) for row in bank)])
+    low = dots[np.isfinite(dots) & (dots > 0)].min()
     if high > 8 * low:
         from matplotlib.ticker import LogLocator, NullLocator
 

@@ -52,7 +52,9 @@ def recoloured(image: np.ndarray, colour: str) -> np.ndarray | None:
     saturation = np.where(high > 0, 1 - plain.min(1) / np.maximum(high, 1e-6), 0)
     angle = hue(plain)
     away = np.abs((angle - main + 180) % 360 - 180)
-    weight = np.clip((_FAR - away) / (_FAR - _NEAR), 0, 1)[:, None]
+    # greys have no hue, so the less colour, the less there is to turn
+    weight = np.clip((_FAR - away) / (_FAR - _NEAR), 0, 1)
+    weight = (weight * np.clip(high * saturation / CHROMA, 0, 1))[:, None]
 
     usual = float(np.median(chroma / body.max(1)))
     vivid = np.clip(saturation / usual, 0, 1)  # of the body 1, of white shine 0

@@ -24,8 +24,8 @@ matryoshka    32 1    64 1    96 2    128 3
 ============  ======  ======  ======  ======
 
 - learning rate = 1.5e-3 * sqrt(256 / width) * sqrt(batch / 128), to three digits; for a U-Net the
-  width is that of its widest layer, 4, 8, 2 and 4 times the first; four times as much on
-  pixels
+  width is that of its widest layer, 4, 8, 2 and 4 times the first; four times as much for
+  U-Nets on pixels
 - warm-up = 20,000 images, but at most a tenth of the run; 1,000 where the run is given minutes
 - target and weight = flow, uniform; x0, velocity for the transformer on pixels, where a patch holds
   more numbers than the network is wide enough to pass on with their noise (2511.13720)

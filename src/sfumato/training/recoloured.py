@@ -23,8 +23,10 @@ class Recoloured:
     """A source and, behind its own pictures, the recoloured ones; see `Source`.
 
     Left out are pictures without one plain hue, those whose first caption tells a colour, and
-    those for which the source's method ``recolours(index) -> bool`` says no.  Which colour a
-    picture gets depends on its origin alone.
+    those for which the source's method ``recolours(index) -> bool`` says no.  The colours are
+    tried in an order that depends on the picture's origin, and the first that comes out is taken.
+
+    All pictures are looked at once when it is made, and recoloured ones anew at every visit.
 
     Args:
         source: pictures with captions, in colours.
@@ -57,8 +59,8 @@ class Recoloured:
         example = self.source[place]
         image = recoloured(example.image, colour)
         assert image is not None
-        plain = (caption for caption in example.captions if not tells_colour(caption))
-        captions = tuple(told(caption, colour) for caption in plain)
+        plain = (text for text in example.captions if text.strip() and not tells_colour(text))
+        captions = tuple(told(text, colour) for text in plain)
         return Example(image, captions, example.label, f"{example.origin} in {colour}")
 
     def visits(self, index: int) -> int:
@@ -75,7 +77,7 @@ class Recoloured:
         if allowed and not allowed(index):
             return None
         example = self.source[index]
-        if not example.captions or tells_colour(example.captions[0]):
+        if not "".join(example.captions[:1]).strip() or tells_colour(example.captions[0]):
             return None
         now = main_colour(example.image)
         if now is None or now in GREYS:
