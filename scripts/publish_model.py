@@ -43,8 +43,8 @@ def card_of(model: TextToImage, run: Path) -> dict[str, Any]:
         "from English or Russian words",
         "intended use": "stickers and icons of everyday things, and seeing how diffusion works",
         "limits": "has only ever seen emoji: no people by name, scenes or writing; some things "
-        "are blots, edges are soft, unusual pairs of colour and thing go wrong, about a quarter of them; best "
-        "with a style named",
+        "are blots, edges are soft, about a quarter of the unusual pairs of colour and thing go "
+        "wrong; best with a style named",
         "licence": "Apache-2.0 for the weights; the art it learned from: see EMOJI_LICENSES.md",
         "makers of that art": "Google (Noto Emoji, two generations; Apache-2.0), Mozilla "
         "(FxEmojis; CC BY 4.0), Microsoft (Fluent Emoji, three styles; MIT); none of them "
