@@ -12,7 +12,7 @@ from typing import Any, Literal
 from accelerate import PartialState
 
 from sfumato.conditioning.vocabulary import TOKENIZER
-from sfumato.data import lasting
+from sfumato.data import lasting, same
 from sfumato.data.checking.health import FEW
 from sfumato.data.example import Source
 from sfumato.errors import SfumatoError
@@ -115,16 +115,12 @@ def _refuse_another(folder: Path, given: Recipe, wishes: dict[str, dict[str, Any
             if wish is None or wish == "auto" or (name == "training" and field in FREE):
                 continue
             is_name = (name, field) == ("data", "name")
-            same = _same_place if is_name else operator.eq
-            if not same(asked[name][field], mine[name][field]):
+            equal = same if is_name else operator.eq
+            if not equal(asked[name][field], mine[name][field]):
                 raise SfumatoError(
                     f"The run in {folder} has {name}.{field} = {mine[name][field]}, not {wish}. "
                     "Resume it as it is, or start a new run in another folder."
                 )
-
-
-def _same_place(one: str, other: str) -> bool:
-    return Path(one).expanduser().resolve() == Path(other).expanduser().resolve()
 
 
 def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Recipe, list[str]]:
