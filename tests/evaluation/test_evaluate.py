@@ -10,9 +10,11 @@ import tiny
 from pretend_judge import PretendJudge
 
 import sfumato.evaluation.evaluate as module
+from sfumato.data import open_source
 from sfumato.errors import SfumatoError
 from sfumato.evaluation import parts, sweeps
 from sfumato.evaluation.evaluate import evaluate
+from sfumato.training.recoloured import Recoloured
 
 FEW = {"samples": 32, "minutes": 5}
 
@@ -197,6 +199,32 @@ def test_samples_that_are_the_training_pictures_are_called_copies(quick, model, 
         found = evaluate(model, classes, PretendJudge(), out=tmp_path, **FEW)
     assert found["parts"]["copies"]["pixels"]["nearer than any"]["value"] == 1
     assert found["parts"]["copies"]["features"]["nearer than any"]["value"] == 1
+
+
+@pytest.mark.parametrize("recolour", [False, True])
+def test_recoloured_training_pictures_are_copied_too(quick, tmp_path, recolour):
+    """A model that copies what it saw in another colour, and one that could not have seen it."""
+    data = tiny.squares(tmp_path / "data", count=40)
+    for path in data.glob("*.txt"):  # captions that tell a colour forbid another one
+        path.write_text(f"square {path.stem}\n")
+    whole = Recoloured(open_source(str(data), 16, 3))
+    other = np.stack([whole[i].image for i in range(40, len(whole))])
+    model = tiny.model(channels=3, data={"name": str(data), "recolour": recolour})
+
+    class Copyist(module.Studio):
+        def draw(self, wanted, *args, **kwargs):
+            return other[[w.number % len(other) for w in wanted]]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "Studio", Copyist)
+        found = evaluate(model, None, PretendJudge(), out=tmp_path / "report", **FEW)
+    copies = found["parts"]["copies"]
+    assert copies["recoloured"] == recolour * len(other)
+    assert copies["training pictures"] == 40 + copies["recoloured"]
+    assert (copies["pixels"]["distance of samples"]["0%"] == 0) == recolour
+    assert (copies["pixels"]["nearer than any"]["value"] == 1) == recolour
+    told = "recoloured for the training" in (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert told == recolour
 
 
 @pytest.mark.parametrize(("wrong", "said"), [({"minutes": 0}, "minutes"), ({"samples": 3}, "16")])

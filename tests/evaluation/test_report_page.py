@@ -65,6 +65,7 @@ def make_report():
                              "kernel": distance, "precision": measured(0.7, perfect=0.8),
                              "recall": measured(0.5, perfect=0.8)},
             "copies": {"of": "held-out", "honest": "held-out", "training pictures": 8000,
+                       "recoloured": 0,
                        "features": guard, "pixels": guard},
             "alpha": measured(0.97, real=0.99),
             "colours": measured(0.8, pictures=50, chance=0.2, real=1.0, colours={"red": 0.9}),

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sfumato.data import open_source
+from sfumato.data import open_source, same
 from sfumato.errors import SfumatoError
 from sfumato.evaluation import parts, sweeps
 from sfumato.evaluation.bench import Bench, Judging, LeftOut, Part, Progress
@@ -96,7 +96,10 @@ def evaluate(
     path = None if isinstance(model, TextToImage) else model
     loaded = model if isinstance(model, TextToImage) else load(path, device)
     name = str(data or loaded.recipe.data.name or "emoji")
-    reality = read_reality(name, loaded.size, loaded.channels, seed, partial(tell, "reading"))
+    said = loaded.recipe.data
+    recolour = said.recolour and bool(said.name) and same(name, str(said.name))
+    read = partial(tell, "reading")
+    reality = read_reality(name, loaded.size, loaded.channels, seed, read, recolour)
     looker, trained = _judge(judge, out, name, reality, loaded, minutes, tell)
     weights = weights_hash(loaded)
     facts = [weights, reality.digest, looker.hash, code_hash(), seed, samples, minutes]

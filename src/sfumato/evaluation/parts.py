@@ -151,15 +151,20 @@ def copied(bench: Bench) -> Part:
     places, training = places_of(wanted), reality.training
     training = np.sort(generator(bench.seed, "copies").permutation(training)[:TRAINING])
     honest = reality.unseen if len(reality.unseen) else training
-    numbers: dict[str, Any] = {"of": part, "training pictures": len(training)}
+    more = reality.images[:0] if reality.recoloured is None else reality.recoloured
+    learned = np.concatenate([reality.images[training], more])
+    numbers: dict[str, Any] = {"of": part, "training pictures": len(learned)}
+    numbers["recoloured"] = len(more)
     pictures: dict[str, list[Part]] = {}
-    for name, made, real in (
-        ("features", bench.seen(part).features, bench.real),
-        ("pixels", pixels(images), pixels(reality.images)),
+    looked = bench.features(more) if len(more) else bench.real[:0]
+    features = np.concatenate([bench.real[training], looked])
+    for name, made, real, known in (
+        ("features", bench.seen(part).features, bench.real, features),
+        ("pixels", pixels(images), pixels(reality.images), pixels(learned)),
     ):
-        order, distance, near = closest(made, real[training])
+        order, distance, near = closest(made, known)
         if len(reality.unseen):
-            base, _ = nearest(real[honest], real[training])
+            base, _ = nearest(real[honest], known)
             mine = {int(place): float(base[i]) for i, place in enumerate(honest)}
             own = np.array([mine[place] for place in places.tolist()])
         else:
@@ -170,7 +175,7 @@ def copied(bench: Bench) -> Part:
                 images[i],
                 wanted[i].prompt,
                 f"{distance[i]:.3g}",
-                real=reality.images[training[near[i]]],
+                real=learned[near[i]],
             )
             for i in order[:8]
         ]

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from sfumato.data.sources.emoji import STYLES, EmojiSource
 from sfumato.errors import SfumatoError
 from sfumato.evaluation.intervals import generator
 from sfumato.evaluation.things import things_of
+from sfumato.training.recoloured import Recoloured
 
 MOST = 12_000
 """Pictures read of a part of a data set, at most; a fixed draw where there are more."""
@@ -38,7 +39,9 @@ class Reality:
         held_out: (N,) whether it was kept from training.
         groups, styles: empty strings where there are none.
         left: how many pictures were not read (see `MOST`).
-        digest: SHA-256 over pictures, prompts and labels.
+        recoloured: uint8 (M, C, H, W), what the model learned from besides: training pictures
+            in other colours (``data.recolour``).  None where there are none.
+        digest: SHA-256 over pictures, prompts and labels, the recoloured ones left out.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Reality:
     groups: tuple[str, ...]
     styles: tuple[str, ...]
     left: int = 0
+    recoloured: np.ndarray | None = None
     digest: str = field(default="")
 
     def __post_init__(self) -> None:
@@ -99,6 +103,7 @@ def read_reality(
     channels: int,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    recolour: bool = False,
 ) -> Reality:
     """Read a data set in the form of a model's pictures.
 
@@ -107,15 +112,22 @@ def read_reality(
         size, channels: of the model's pictures.
         seed: of the draw where there are more than `MOST` pictures.
         progress: called with (pictures read, pictures to read).
+        recolour: whether the model was trained with ``data.recolour``.
     Raises:
         SfumatoError: from the data set.
     """
     if data == "emoji":
-        return _emoji(EmojiSource(size, channels, "all"), progress)
-    parts = [open_source(data, size, channels)]
-    with contextlib.suppress(SfumatoError):  # nothing was set aside
-        parts.append(open_source(data, size, channels, split="test"))
-    return _plain(parts, seed, progress)
+        found = _emoji(EmojiSource(size, channels, "all"), progress)
+    else:
+        parts = [open_source(data, size, channels)]
+        with contextlib.suppress(SfumatoError):  # nothing was set aside
+            parts.append(open_source(data, size, channels, split="test"))
+        found = _plain(parts, seed, progress)
+    if not recolour:
+        return found
+    whole = Recoloured(open_source(data, size, channels))
+    more = range(len(whole.source), len(whole))
+    return replace(found, recoloured=_pixels(whole, more, progress))
 
 
 def style_prompt(row: dict[str, object], language: str) -> str:

@@ -149,9 +149,12 @@ def copies(say: Words, found: Numbers, pictures: Shown) -> str:
                 f"{percent(one['value'])} <small>{between(one['low'], one['high'])}</small>"
             )
         rows.append([name, *cells, expected])
+    learned = say("report.copies.text", n=found["training pictures"])
+    if found["recoloured"]:
+        learned += " " + say("report.copies.recoloured", n=found["recoloured"])
     body = [
         f"<h2>{say('report.copies')}</h2>",
-        f"<p>{say('report.copies.text', n=found['training pictures'])} {honest}</p>",
+        f"<p>{learned} {honest}</p>",
         table(head, rows),
     ]
     for kind, title in (
