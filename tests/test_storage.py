@@ -555,6 +555,7 @@ def test_weights_too_large_for_half_precision_keep_all_their_bits(tmp_path: Path
         ("../anna/photos/", "photos"),
         ("emoji", "emoji"),
         ("fashion-mnist", "fashion-mnist"),
+        ("hf:zalando/fashion@main", "hf:zalando/fashion@main"),  # public, and needed to train again
     ],
 )
 def test_a_model_does_not_tell_where_the_data_lie(tmp_path: Path, path: str, own: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from sfumato.conditioning.locate import own_name
-from sfumato.data import NAMES
+from sfumato.data import NAMES, is_named
 from sfumato.training.recipe import changed
 from sfumato.training.sections import Recipe
 
@@ -37,7 +37,7 @@ def told_card(recipe: Recipe, card: dict[str, Any]) -> dict[str, Any]:
 
 def _own(name: str) -> str:
     """A folder's own name; what no path is stays as it is."""
-    if name in NAMES:
+    if is_named(name):
         return name
     # it knows both slashes, wherever the recipe was written
     own = PureWindowsPath(os.path.abspath(os.path.expanduser(name))).name or "data"

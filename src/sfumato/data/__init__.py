@@ -18,6 +18,7 @@ __all__ = [
     "Report",
     "Source",
     "demand",
+    "is_named",
     "lasting",
     "open_source",
     "same",
@@ -80,6 +81,11 @@ def open_source(
     return _file(root, size, channels, split, broken_share)
 
 
+def is_named(data: str) -> bool:
+    """Whether it is a known name or an address of the hub, and no path."""
+    return data in NAMES or data.startswith("hf:")
+
+
 def demand(data: str | Path) -> None:
     """Refuse what is no data set, by its name alone: nothing is opened or downloaded.
 
@@ -87,7 +93,7 @@ def demand(data: str | Path) -> None:
         SfumatoError: neither a known name nor something that is there.
     """
     text, path = str(data), Path(data).expanduser()
-    if text in NAMES or text.startswith("hf:"):
+    if is_named(text):
         return
     if path.exists() or path.suffix == ".tar" or ".parquet?" in path.name:
         return
@@ -102,7 +108,7 @@ def demand(data: str | Path) -> None:
 def lasting(data: str | Path) -> str:
     """A data set's name as it is understood from any folder: paths become absolute."""
     text = str(data)
-    if text in NAMES or text.startswith("hf:"):
+    if is_named(text):
         return text
     path = Path(text).expanduser()
     if path.exists() or path.suffix == ".tar" or ".parquet?" in path.name:
@@ -114,7 +120,7 @@ def lasting(data: str | Path) -> str:
 def same(one: str | Path, other: str | Path) -> bool:
     """Whether two names mean one data set: equal names, or paths that lead to one place."""
     names = lasting(one), lasting(other)
-    if any(name in NAMES or name.startswith("hf:") for name in names):
+    if any(map(is_named, names)):
         return names[0] == names[1]
     return Path(names[0]).expanduser().resolve() == Path(names[1]).expanduser().resolve()
 

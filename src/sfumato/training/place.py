@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sfumato.conditioning.vocabulary import TERMS, TOKENIZER
-from sfumato.data import NAMES
+from sfumato.data import is_named
 from sfumato.errors import SfumatoError
 from sfumato.training.words import ENCODER
 
@@ -30,7 +30,7 @@ def demand_place(folder: Path, data: str) -> None:
         SfumatoError: if the folder holds the pictures, lies among them, or is used otherwise.
     """
     here = folder.resolve()
-    there = None if data in NAMES or data.startswith("hf:") else Path(data).expanduser().resolve()
+    there = None if is_named(data) else Path(data).expanduser().resolve()
     if there and there.is_dir() and here.is_relative_to(there):
         where = "is" if here == there else "lies inside"
         raise SfumatoError(
