@@ -121,7 +121,8 @@ def test_a_spreadsheets_semicolons_and_encoding(tmp_path):
     table.write_bytes("File_Name;Caption\r\na.png;красный, круглый\r\n".encode("cp1251"))
     rows, remarks = read_metadata(table)
     assert rows == [("a.png", ("красный, круглый",))]
-    assert remarks == ["is not UTF-8; read as cp1251"]
+    assert [str(one) for one in remarks] == ["metadata.csv: is not UTF-8; read as cp1251"]
+    assert remarks[0].topic == "caption encoding"
 
 
 def test_broken_rows_are_remarks(tmp_path):
@@ -129,7 +130,7 @@ def test_broken_rows_are_remarks(tmp_path):
     table.write_text('{"file_name": "a.png", "text": "one"}\n{oops\n[1]\n{"text": "no name"}\n')
     rows, remarks = read_metadata(table)
     assert rows == [("a.png", ("one",))]
-    assert remarks == [
+    assert [one.reason for one in remarks] == [
         "line 2 is not a JSON object; skipped",
         "line 3 is not a JSON object; skipped",
         "row 4 names no file; skipped",

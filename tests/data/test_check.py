@@ -18,7 +18,6 @@ from sfumato.conditioning.text_transformer import TextTransformer
 from sfumato.data import NAMES, decode, open_source
 from sfumato.data.checking.check import FEW, KINDS, check, spoken
 from sfumato.data.checking.oddities import LONGEST, mended, oddity
-from sfumato.data.checking.remarks import understood
 from sfumato.data.example import Problem
 from sfumato.data.findings import SENTENCES
 from sfumato.data.listing import listing
@@ -269,7 +268,7 @@ def test_every_remark_of_a_folder_has_a_kind(tmp_path, monkeypatch):
 
 def test_a_known_kind_needs_no_sentence():
     problem = Problem("a.png", "whatever words", kind="pixels", values={"width": 3, "height": 4})
-    assert spoken(problem) == "3 x 4 pixels" and understood(problem) is problem
+    assert spoken(problem) == "3 x 4 pixels"
     assert hash(problem) == hash(Problem("a.png", "whatever words", kind="pixels"))
 
 

@@ -398,9 +398,10 @@ def test_a_reset_is_resumed(server, tmp_path, digest):
     download(f"{server.url}/a", tmp_path / "f", client, 10**6, digest)
     assert (tmp_path / "f").read_bytes() == CONTENT
     first, second, third = server.headers("/a")
-    assert "Range" not in first
-    assert second["Range"] == "bytes=200000-" and second["If-Range"] == '"1"'
-    assert third["Range"] == "bytes=400000-"
+    assert "Range" not in first and second["If-Range"] == third["If-Range"] == '"1"'
+    # a reset also throws away what had arrived and was not read yet
+    begins = [int(one["Range"].removeprefix("bytes=").removesuffix("-")) for one in (second, third)]
+    assert begins[0] <= 200_000 and begins[0] < begins[1] <= 400_000
 
 
 def interrupted(server, client, tmp_path, **more):

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
+from sfumato.data.example import Problem
+from sfumato.data.findings import remark
 from sfumato.errors import SfumatoError
 
 METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -94,7 +96,7 @@ def named_by(relative: PurePath, root: str) -> tuple[str, str]:
     return "picture", "nothing"
 
 
-def read_metadata(path: Path) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:
+def read_metadata(path: Path) -> tuple[list[tuple[str, tuple[str, ...]]], list[Problem]]:
     """A table of pictures and captions: ([(file_name, captions), ...], [remark, ...]).
 
     The columns are ``file_name`` and ``text`` (or ``caption``); a text may be a list of several
@@ -104,7 +106,7 @@ def read_metadata(path: Path) -> tuple[list[tuple[str, tuple[str, ...]]], list[s
         SfumatoError: not readable as a table, or without these columns; for parquet also when
             pyarrow is not installed.
     """
-    remarks: list[str] = []
+    remarks: list[Problem] = []
     rows: list[tuple[str, tuple[str, ...]]] = []
     for number, row in _rows(path, remarks):
         name = next((row[key] for key in _FILE_COLUMNS if key in row), None)
@@ -112,11 +114,11 @@ def read_metadata(path: Path) -> tuple[list[tuple[str, tuple[str, ...]]], list[s
         if isinstance(name, str) and name.strip():
             rows.append((name.strip(), clean_captions(texts)))
         else:
-            remarks.append(f"row {number} names no file; skipped")
+            remarks.append(remark(path.name, "row", number=number))
     return rows, remarks
 
 
-def _rows(path: Path, remarks: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(path: Path, remarks: list[Problem]) -> Iterator[tuple[int, dict[str, Any]]]:
     if path.suffix.lower() == ".parquet":
         rows = _parquet_rows(path)
     else:
@@ -125,9 +127,13 @@ def _rows(path: Path, remarks: list[str]) -> Iterator[tuple[int, dict[str, Any]]
         except OSError as error:
             raise SfumatoError(f"{path} cannot be read ({error.strerror}). Mend it.") from None
         if encoding != "utf-8":
-            remarks.append(f"is not UTF-8; read as {encoding}")
+            remarks.append(
+                remark(path.name, "encoded", topic="caption encoding", encoding=encoding)
+            )
         rows = (
-            _csv_rows(path, text) if path.suffix.lower() == ".csv" else _jsonl_rows(text, remarks)
+            _csv_rows(path, text)
+            if path.suffix.lower() == ".csv"
+            else _jsonl_rows(path, text, remarks)
         )
     columns: dict[str, None] = {}
     for number, row in rows:
@@ -155,7 +161,9 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise SfumatoError(f"{path} is not a readable table ({error}). Mend it.") from None
 
 
-def _jsonl_rows(text: str, remarks: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _jsonl_rows(
+    path: Path, text: str, remarks: list[Problem]
+) -> Iterator[tuple[int, dict[str, Any]]]:
     # not splitlines(): a JSON string may hold a bare U+2028
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -167,7 +175,7 @@ def _jsonl_rows(text: str, remarks: list[str]) -> Iterator[tuple[int, dict[str, 
         if isinstance(row, dict):
             yield number, row
         else:
-            remarks.append(f"line {number} is not a JSON object; skipped")
+            remarks.append(remark(path.name, "line", number=number))
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -53,7 +53,8 @@ class UnreadablePicture(Exception):
         self.kind, self.values = kind, values
 
 
-def _unreadable(kind: str, **values: str) -> UnreadablePicture:
+def unreadable(kind: str, **values: str) -> UnreadablePicture:
+    """The exception of a kind: a key of `sfumato.data.findings.SENTENCES`."""
     return UnreadablePicture(remark("", kind, **values).reason, kind, **values)
 
 
@@ -86,7 +87,7 @@ def open_picture(picture: Path | bytes) -> Iterator[Image.Image]:
     try:
         stream = io.BytesIO(picture) if isinstance(picture, bytes) else picture.open("rb")
     except OSError as error:
-        raise _unreadable("unopened", why=str(error.strerror or error)) from None
+        raise unreadable("unopened", why=str(error.strerror or error)) from None
     with stream:
         image = _identify(stream)
         pixels = image.width * image.height
@@ -104,18 +105,18 @@ def _identify(stream: io.IOBase) -> Image.Image:
     except UnidentifiedImageError:
         stream.seek(0)
         if not stream.read(1):
-            raise _unreadable("empty") from None
+            raise unreadable("empty") from None
         kinds = "PNG, JPEG, WebP, GIF, BMP or TIFF"
-        raise _unreadable("no_picture", kinds=kinds) from None
+        raise unreadable("no_picture", kinds=kinds) from None
     except MemoryError:
-        raise _unreadable("memory") from None
+        raise unreadable("memory") from None
     except Exception as error:  # broken data make decoders raise almost anything
-        raise _unreadable("header", why=_short(error)) from None
+        raise unreadable("header", why=_short(error)) from None
 
 
 def _too_large(pixels: int, sides: str = "") -> UnreadablePicture:
     limit = str(MAX_PIXELS // 10**6)
-    return _unreadable("too_large", sides=sides, size=f"{pixels / 1e6:.0f}", limit=limit)
+    return unreadable("too_large", sides=sides, size=f"{pixels / 1e6:.0f}", limit=limit)
 
 
 def to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
@@ -132,9 +133,9 @@ def to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:
                 return _to_pixels(image, size, channels)
         return _to_pixels(image, size, channels)
     except MemoryError:
-        raise _unreadable("memory") from None
+        raise unreadable("memory") from None
     except Exception as error:  # broken data make decoders raise almost anything
-        raise _unreadable("broken", why=_short(error)) from None
+        raise unreadable("broken", why=_short(error)) from None
 
 
 def _to_pixels(image: Image.Image, size: int, channels: int) -> np.ndarray:

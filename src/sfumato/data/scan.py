@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from sfumato.data.captions import METADATA_NAMES, named_by, read_caption_file, read_metadata
+from sfumato.data.decode import UnreadablePicture, unreadable
 from sfumato.data.example import Problem
 from sfumato.data.findings import remark
 from sfumato.data.sources.columns import class_order
@@ -30,7 +31,7 @@ class Scan:
         captions: never empty.
         labels: the class of each picture, or None.
         classes: all classes in order; empty where captions were found.
-        refused: index -> reason of pictures that must not be opened.
+        refused: index -> what is said of pictures that must not be opened.
         remarks: everything odd except unreadable pictures.
     """
 
@@ -41,7 +42,7 @@ class Scan:
     captions: list[tuple[str, ...]] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
     classes: tuple[str, ...] = ()
-    refused: dict[int, str] = field(default_factory=dict)
+    refused: dict[int, UnreadablePicture] = field(default_factory=dict)
     remarks: list[Problem] = field(default_factory=list)
 
 
@@ -69,7 +70,7 @@ def scan(folder: Path, split: str = "train") -> Scan:
     result.paths = [root / name for name in pictures]
     for index, path in enumerate(result.paths):
         if not path.resolve().is_relative_to(root):
-            result.refused[index] = "is a link that leaves the folder; not followed"
+            result.refused[index] = unreadable("link_away")
     tables = _metadata(files, result)
     sidecars = _sidecars(files)
     if tables or any(_sidecar(name, sidecars) for name in pictures):
@@ -151,9 +152,7 @@ def _metadata(files: list[str], result: Scan) -> dict[str, tuple[str, ...]]:
             result.remarks.append(remark(name, "link_unread"))
             continue
         rows, remarks = read_metadata(path)
-        for said in remarks:
-            topic = "caption encoding" if said.startswith("is not UTF-8") else ""
-            result.remarks.append(Problem(name, said, topic=topic))
+        result.remarks += [replace(said, origin=name) for said in remarks]
         earlier = dict(captions)  # a caption that two tables tell is one, not twice as likely
         for file_name, texts in rows:
             target = os.path.normpath(PurePath(name).parent / file_name.replace("\\", "/"))

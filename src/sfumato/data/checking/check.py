@@ -15,7 +15,6 @@ from sfumato.data import open_source
 from sfumato.data.captions import named_by
 from sfumato.data.checking.health import FEW, HealthReport
 from sfumato.data.checking.oddities import commonest, oddity
-from sfumato.data.checking.remarks import understood
 from sfumato.data.decode import UnreadablePicture, is_transparent, open_picture
 from sfumato.data.duplicates import signature, similar_groups
 from sfumato.data.example import Example, Problem, Source
@@ -91,7 +90,7 @@ def check(
     survey = _look(source, dimensions, files, progress)
     _doubles(survey)
     groups, stands_for = _similar(survey, dimensions, files, progress)
-    remarks = [understood(problem) for problem in source.report().problems]
+    remarks = list(source.report().problems)
     broken = {one.origin for one in remarks if one.replaced}
     for problem in _one_by_one(survey, source.name, remarks):
         # a picture that cannot be read needs no caption

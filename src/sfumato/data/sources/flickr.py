@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from sfumato.data.captions import clean_captions, decode_text
+from sfumato.data.decode import unreadable
 from sfumato.data.example import Problem
 from sfumato.data.places import found_in, required
 from sfumato.data.scan import EXTENSIONS, Scan
@@ -112,7 +113,7 @@ def scan_flickr(root: Path, split: str) -> Scan:
             result.remarks.append(Problem(name, reason, topic="caption missing"))
             continue
         if not path.resolve().is_relative_to(images):
-            result.refused[len(result.names)] = "is a link that leaves the folder; not followed"
+            result.refused[len(result.names)] = unreadable("link_away")
         result.paths.append(path)
         result.names.append(name)
         result.captions.append(texts)

@@ -119,8 +119,8 @@ class FolderSource:
         self.parts: tuple[str, ...] = ()
         self.size = size
         self.classes = found.classes
-        self.unreadable: dict[int, str] = dict(found.refused)
-        self._why: dict[int, UnreadablePicture] = {}
+        self._why: dict[int, UnreadablePicture] = dict(found.refused)
+        self.unreadable: dict[int, str] = {index: str(why) for index, why in self._why.items()}
         self.dimensions: list[tuple[int, int]] = [(0, 0)] * len(found.paths)
         self._found = found
         self.channels = channels or self._judge_channels()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sfumato.data.decode import UnreadablePicture
+from sfumato.data.decode import UnreadablePicture, unreadable
 from sfumato.data.sources.tar_index import LARGEST_PICTURE
 from sfumato.errors import SfumatoError
 
@@ -103,7 +103,7 @@ class Cells:
                 self._read(number, group, block)
             rows = self._held[number, group, block][1]
         if rest >= len(rows):
-            raise UnreadablePicture("cannot be opened (its row group is damaged)")
+            raise unreadable("unopened", why="its row group is damaged")
         if rows[rest] is None:
             raise UnreadablePicture(too_large())
         return rows[rest][self._column]
@@ -125,7 +125,7 @@ class Cells:
                 read = batch.nbytes, rows_of(batch)
             except (SfumatoError, StopIteration) as error:
                 self._group = (-1, -1)
-                raise UnreadablePicture(f"cannot be opened ({error or 'cut off'})") from None
+                raise unreadable("unopened", why=str(error) or "cut off") from None
             self._held[number, group, self._next] = read
             self._next += 1
             # threads are a little out of step, so what just passed is kept

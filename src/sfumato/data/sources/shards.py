@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from sfumato.data.captions import named_by
-from sfumato.data.decode import UnreadablePicture
+from sfumato.data.decode import UnreadablePicture, unreadable
 from sfumato.data.example import Problem
 from sfumato.data.scan import Scan, holds_pictures
 from sfumato.data.sources.columns import class_order
@@ -125,7 +125,7 @@ class ShardSource(LargeSource):
                 file.seek(offset)
                 content = file.read(size)
         except OSError as error:
-            raise UnreadablePicture(f"cannot be opened ({error.strerror or error})") from None
+            raise unreadable("unopened", why=str(error.strerror or error)) from None
         if len(content) != size:
             raise UnreadablePicture("its tar has become shorter")
         return content

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from xml.parsers import expat
 
-from sfumato.data.decode import UnreadablePicture
+from sfumato.data.decode import UnreadablePicture, unreadable
 from sfumato.errors import SfumatoError
 
 LARGEST = 4 << 20
@@ -47,7 +47,7 @@ def about(document: bytes) -> About:
     if len(document) > LARGEST:
         raise UnreadablePicture(f"too large: {len(document)} bytes, the limit is {LARGEST}")
     if not document.strip():
-        raise UnreadablePicture("the file is empty")
+        raise unreadable("empty")
     reader = _Reader()
     try:
         reader.parser.Parse(document, True)
