@@ -8,10 +8,14 @@ designers' art (`scripts/build_evaluation_art.py`, `sfumato judge`) says what th
 
     python benchmarks/equal_time.py --judge runs/judge --autoencoder runs/embedded --minutes 5
     python benchmarks/equal_time.py --judge runs/judge --only unet matry --text-encoder sentence
+    python benchmarks/equal_time.py --judge runs/judge --runs runs/unet runs/matryoshka
 
-Printed for each: pictures seen, whether a picture is judged nearer to its own prompt than to
-another's (chance 50%), the judge's top 5 of all things, the Frechet distance in the judge's
-features to the real pictures asked for, and the share of the ceiling (what real ones score).
+The last one trains nothing: it puts finished runs of the command line into the same table.
+
+Printed for each: millions of parameters, pictures seen, loss, whether a picture is judged nearer
+to its own prompt than to another's (chance 50%), the judge's top 1 and top 5 of all things, and
+the Frechet distance in the judge's features to the real pictures asked for; last, what the real
+pictures themselves score.
 """
 
 from __future__ import annotations
@@ -113,6 +117,12 @@ def trained(
     return seen
 
 
+def finished(run: Path) -> dict[str, float]:
+    """Images seen and last loss of a run, from its log."""
+    last = json.loads((run / "log.jsonl").read_text("utf-8").splitlines()[-1])
+    return {"images": last["images"], "loss": last["loss"]}
+
+
 def pairs(count: int) -> tuple[list[str], list[str], np.ndarray]:
     """Prompts (name and style), their things, and the real pictures of just these."""
     source = EmojiSource()
@@ -154,25 +164,36 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--things", type=int, default=300)
     parser.add_argument("--only", nargs="*", help="parts of the names of contenders")
+    parser.add_argument("--runs", nargs="*", type=Path, help="finished runs to judge, instead")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/equal_time"))
     wanted = parser.parse_args()
     torch.set_num_threads(1)
-    names = [n for n in CONTENDERS if not wanted.only or any(part in n for part in wanted.only)]
-    words = {"encoder": wanted.text_encoder, "vocabulary": 6144}
-    if wanted.text_model:
-        words["model"] = wanted.text_model
-    seen = trained(names, wanted.output, wanted.minutes, wanted.autoencoder, words)
+    folders = {str(run): run for run in wanted.runs or []}
+    seen = {name: finished(run) for name, run in folders.items()}
+    if not folders:
+        names = [n for n in CONTENDERS if not wanted.only or any(part in n for part in wanted.only)]
+        folders = {name: wanted.output / str(i) for i, name in enumerate(names)}
+        words = {"encoder": wanted.text_encoder, "vocabulary": 6144}
+        if wanted.text_model:
+            words["model"] = wanted.text_model
+        seen = trained(names, wanted.output, wanted.minutes, wanted.autoencoder, words)
     judge = Judge.load(wanted.judge)
     prompts, things, real = pairs(wanted.things)
     table = {"real pictures": judged(judge, real, things, real)}
-    for i, name in enumerate(names):
-        model = sfumato.load(wanted.output / str(i), device="cpu")
+    for name, folder in folders.items():
+        model = sfumato.load(folder, device="cpu")
         made = premultiplied(model.generate(prompts, seed=0))
-        table[name] = {**seen[name], **judged(judge, made, things, real)}
+        size = sum(p.numel() for p in model.prompted.parameters()) / 1e6
+        table[name] = {"millions": size, **seen[name], **judged(judge, made, things, real)}
         row = ", ".join(f"{key} {value:.4g}" for key, value in table[name].items())
         print(f"{name}: {row}", flush=True)
     print("real pictures:", {k: round(v, 3) for k, v in table["real pictures"].items()})
-    facts = {"minutes": wanted.minutes, "things": wanted.things, "judge": judge.hash}
+    facts = {
+        "minutes": None if wanted.runs else wanted.minutes,
+        "things": wanted.things,
+        "judge": judge.hash,
+    }
+    wanted.output.mkdir(parents=True, exist_ok=True)
     (wanted.output / "table.json").write_text(json.dumps({**facts, "table": table}, indent=1))
 
 
