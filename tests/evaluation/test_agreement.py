@@ -64,10 +64,27 @@ def test_chance_is_the_share_of_labels():
 
 
 def test_groups_are_apart_and_small_ones_are_left_out():
-    names = ["a"] * 5 + ["b"] * 6 + ["c"] * 2
-    made = np.array([0] * 5 + [50] * 6 + [0] * 2)
-    found = by(names, made, np.zeros(13, dtype=int), 0)
+    names = ["a"] * 10 + ["b"] * 12 + ["c"] * 9
+    made = np.array([0] * 10 + [50] * 12 + [0] * 9)
+    things = [*"aabbccddee", *"aabbccddeeff", *"aabbccdde"]
+    found = by(names, made, np.zeros(31, dtype=int), 0, things)
     assert list(found) == ["a", "b"]
     assert found["a"]["top5"]["value"] == 1
     assert found["b"]["top5"]["value"] == 0
-    assert found["b"]["count"] == 6
+    assert (found["b"]["count"], found["b"]["things"]) == (12, 6)
+
+
+def test_designs_of_one_thing_are_no_independent_pictures():
+    """Three designs succeed and fail together: a third of the pictures' information."""
+    hits = np.repeat(np.random.default_rng(0).random(60) < 0.6, 3)
+    made, real = np.where(hits, 0, 50), np.zeros(180, dtype=int)
+    things = [i // 3 for i in range(180)]
+    alone, grouped = agreement(made, real, 0), agreement(made, real, 0, things=things)
+    for name in ("top5", "top1"):
+        for one, other in (
+            (alone[name], grouped[name]),
+            (alone[name]["ratio"], grouped[name]["ratio"]),
+        ):
+            assert one["value"] == other["value"]
+            wider = (other["high"] - other["low"]) / (one["high"] - one["low"])
+            assert wider == pytest.approx(np.sqrt(3), rel=0.2)

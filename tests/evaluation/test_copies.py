@@ -12,7 +12,7 @@ def test_honest_samples_are_as_near_as_honest_pictures():
     training = draw.normal(size=(800, 6))
     honest, _ = nearest(draw.normal(size=(400, 6)), training)
     made, _ = nearest(draw.normal(size=(400, 6)), training)
-    found = guard(made, honest, 0)
+    found = guard(made, honest)
     assert found["nearer than any"]["value"] < 0.02
     for name, share in (("5%", 0.05), ("50%", 0.5)):
         assert found["nearer than quantiles"][name]["value"] == pytest.approx(share, abs=0.07)
@@ -26,7 +26,7 @@ def test_copies_are_found():
     samples = draw.normal(size=(100, 6))
     samples[:30] = training[:30] + draw.normal(size=(30, 6)) * 1e-3
     order, distance, place = closest(samples, training)
-    found = guard(distance, honest, 0, paired=np.full(100, np.median(honest)))
+    found = guard(distance, honest, paired=np.full(100, np.median(honest)))
     assert found["nearer than any"]["value"] == pytest.approx(0.3, abs=0.03)
     assert set(order[:30].tolist()) == set(range(30))
     assert place[:30].tolist() == list(range(30))

@@ -184,7 +184,7 @@ def test_halves_are_disjoint_seeded_and_of_the_asked_size():
     assert len(set(first)) > 1
     assert halves(note, real, seed=3, times=4).tolist() == first.tolist()
     assert halves(note, real, seed=4, times=4).tolist() != first.tolist()
-    halves(note, real, seed=3, times=1, count=5)
+    halves(note, real, seed=3, times=1, sizes=(5, 7))
     assert len(seen[-1][0]) == 5
 
 

@@ -122,7 +122,7 @@ def test_an_interrupted_report_goes_on(quick, model, classes, tmp_path, monkeypa
         def interrupted(bench):
             raise KeyboardInterrupt
 
-        broken.setattr(parts, "copied", interrupted)
+        broken.setattr(module, "copied", interrupted)
         with pytest.raises(KeyboardInterrupt):
             call()
     assert {p.stem for p in (out / "parts").glob("*.json")} >= {"agreement", "distribution"}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sfumato.evaluation.intervals import interval, mean, ratio
+from sfumato.evaluation.intervals import interval, mean, ratio, share
 
 
 def test_the_mean_and_its_interval_agree_with_the_normal_law():
@@ -56,3 +56,28 @@ def test_an_interval_of_nothing_is_no_number():
     assert found.value == 1
     assert np.isnan(found.low)
     assert np.isnan(found.high)
+
+
+def test_members_of_a_cluster_are_drawn_together():
+    """Clusters of two equal values are half as many values."""
+    values = np.random.default_rng(0).normal(size=100)
+    twice, names = np.repeat(values, 2), np.repeat(np.arange(100), 2).tolist()
+    found, honest = mean(twice, 0, together=names), mean(values, 0)
+    assert found.value == pytest.approx(honest.value) and found.count == 200
+    assert found.high - found.low == pytest.approx(honest.high - honest.low, rel=0.15)
+    loose = mean(twice, 0)
+    assert loose.high - loose.low == pytest.approx(
+        (honest.high - honest.low) / np.sqrt(2), rel=0.15
+    )
+
+
+def test_shares_of_nothing_and_everything_have_an_interval():
+    """Against the roots of Wilson's own equation: |p - s| = z sqrt(p (1 - p) / n)."""
+    for hits, count in ((0, 414), (414, 414), (3, 20), (255, 256)):
+        found = share(np.arange(count) < hits)
+        assert found.value == hits / count and found.count == count
+        for p in (found.low, found.high):
+            far = abs(p - found.value)
+            assert far == pytest.approx(1.959964 * np.sqrt(p * (1 - p) / count), abs=1e-9)
+        assert found.low < found.high
+    assert share(np.zeros(414)).high == pytest.approx(0.0092, abs=1e-4)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from sfumato.data.sources.emoji import EmojiSource, captions_of
-from sfumato.evaluation.plan import COLOURED, Wanted, colour_wishes, swapped, wishes
+from sfumato.evaluation.plan import COLOURED, OTHERS, Wanted, colour_wishes, swapped, wishes
 from sfumato.evaluation.reality import Reality, read_reality, style_prompt
 from sfumato.pictures.colours import NAMES
 
@@ -72,14 +72,21 @@ def test_a_swap_changes_the_thing_and_keeps_the_noise():
     assert swapped(alone, reality.labels) == alone  # nothing else to ask for
 
 
-def test_fifty_coloured_prompts():
-    found = colour_wishes()
-    prompts = [wish.prompt for _, wish in found]
-    assert len(set(prompts)) == 50
+def test_twice_fifty_coloured_prompts():
+    found, others = colour_wishes(), colour_wishes(others=True)
+    prompts = {wish.prompt: colour for colour, wish in found}
+    assert prompts["cat with tears of joy"] == "yellow"
     assert {"red heart", "blue heart", "green apple"} <= set(prompts)
-    assert set(COLOURED) <= set(NAMES)
-    assert all(wish.prompt.startswith(f"{colour} ") for colour, wish in found)
-    assert [wish.number for _, wish in found] == list(range(50))
+    assert set(COLOURED) == set(OTHERS) <= set(NAMES)
+    for wishes_ in (found, others):
+        assert len({wish.prompt for _, wish in wishes_}) == 50
+        assert [wish.number for _, wish in wishes_] == list(range(50))
+        plain = [wish.prompt for c, wish in wishes_ if not wish.prompt.startswith(f"{c} ")]
+        assert plain == (["cat with tears of joy"] if wishes_ is found else [])
+    source = EmojiSource(4, 4, "all")
+    names = {source.metadata(i)["name_en"].lower() for i in range(len(source))}
+    assert names.isdisjoint(wish.prompt for _, wish in others)
+    assert set(prompts).isdisjoint(wish.prompt for _, wish in others)
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,11 @@ def make_report():
         "nearer than quantiles": {"1%": measured(0.01), "5%": measured(0.04)},
         "nearer than own": measured(0.4),
     }
+    guard["copier"] = {
+        **guard,
+        "nearer than quantiles": {"1%": measured(0.6), "5%": measured(0.96)},
+    }
+    known = {**guard, "asked one": measured(0.47)}
     points = [
         {"at": at, "kernel": measured(0.3 / at), "frechet": 3.0, "top5": measured(0.1 * at)}
         for at in (1.0, 2.0, 3.0)
@@ -58,6 +63,8 @@ def make_report():
         "parts": {
             "agreement": {"labels": 1900, "headline": "top5", "held-in": share(0.5),
                           "held-out": share(0.3),
+                          "held-out second language": share(0.2),
+                          "held-out styles": {"noto": share(0.2), "flat": share(0.35)},
                           "held-in second language": share(0.45), "unknown": 2,
                           "chance": {"top1": 0.001, "top5": 0.005},
                           "styles": {"noto": share(0.4), "flat": share(0.6)}},
@@ -65,10 +72,12 @@ def make_report():
                              "kernel": distance, "precision": measured(0.7, perfect=0.8),
                              "recall": measured(0.5, perfect=0.8)},
             "copies": {"of": "held-out", "honest": "held-out", "training pictures": 8000,
-                       "recoloured": 0,
-                       "features": guard, "pixels": guard},
+                       "recoloured": 0, "copier pictures": 512,
+                       "features": guard, "pixels": guard,
+                       "held-in": {"features": known, "pixels": known}},
             "alpha": measured(0.97, real=0.99),
-            "colours": measured(0.8, pictures=50, chance=0.2, real=1.0, colours={"red": 0.9}),
+            "colours": measured(0.8, pictures=50, chance=0.2, real=1.0, colours={"red": 0.9},
+                                **{"other pairs": measured(0.72, pictures=200)}),
             "swapped": {"count": 64, "own prompt": measured(0.9),
                         "pixel difference": measured(0.2), "real difference": 0.3},
             "guidance": sweep,
@@ -144,7 +153,8 @@ def test_floor_ceiling_and_interval_stand_beside_the_number():
 def test_the_card_of_copies_says_what_was_measured(language):
     """Where nothing was kept from training, training pictures' own distances are the measure."""
     report, say = make_report(), messages(language)
-    kept, among = say["report.tile.copies.text"], say["report.tile.copies.training"]
+    kept = say["report.tile.copies.text"].format(copier="96%")
+    among = say["report.tile.copies.training"].format(copier="96%")
     text = page(report, {}, {}, language)
     assert kept in text and among not in text
     report["parts"]["copies"] |= {"of": "held-in", "honest": "training"}
@@ -172,6 +182,7 @@ def test_bars_are_judged_on_both_sides():
         "report.bar.held_in": True,
         "report.bar.held_out": False,
         "report.bar.russian": True,
+        "report.bar.russian_unseen": True,
         "report.bar.colours": False,
         "report.bar.alpha": True,
         "report.bar.copies": True,

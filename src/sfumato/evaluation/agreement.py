@@ -48,22 +48,29 @@ def own_columns(
     return np.array([-1 if one is None else place.get(one, -1) for one in asked], dtype=np.int64)
 
 
-def agreement(made: np.ndarray, real: np.ndarray, seed: int, *purpose: str | int) -> dict[str, Any]:
+def agreement(
+    made: np.ndarray,
+    real: np.ndarray,
+    seed: int,
+    *purpose: str | int,
+    things: Sequence[object] | None = None,
+) -> dict[str, Any]:
     """Top-1 and top-5 shares of samples, of the real pictures of the same things, and the ratio.
 
     Args:
         made: ranks (N,) of the samples.
         real: ranks (N,) of the real pictures with the same labels, in the same order.
         seed, purpose: of the resampling.
+        things: (N,) what each shows; those of one thing are resampled together.
     Returns:
-        {"count", "top1": {value, low, high, count, "real", "ratio": {...}}, "top5": ...}.
+        {"count", "things", "top1": {value, low, high, count, "real", "ratio": {...}}, "top5": ...}.
     """
-    found: dict[str, Any] = {"count": len(made)}
+    found: dict[str, Any] = {"count": len(made), "things": len(set(things or range(len(made))))}
     for top in TOPS:
         hits, ceiling = made < top, real < top
-        share = ratio(hits, ceiling, seed, *purpose, "ratio", top)
+        share = ratio(hits, ceiling, seed, *purpose, "ratio", top, together=things)
         found[f"top{top}"] = {
-            **mean(hits, seed, *purpose, top).to_dict(),
+            **mean(hits, seed, *purpose, top, together=things).to_dict(),
             "real": float(ceiling.mean()),
             "ratio": share.to_dict(),
         }
@@ -82,12 +89,18 @@ def chance(scores: np.ndarray, own: np.ndarray, seed: int) -> dict[str, float]:
 
 
 def by(
-    names: Sequence[str], made: np.ndarray, real: np.ndarray, seed: int, least: int = 4
+    names: Sequence[str],
+    made: np.ndarray,
+    real: np.ndarray,
+    seed: int,
+    things: Sequence[object] | None = None,
+    least: int = 10,
 ) -> dict[str, dict[str, Any]]:
     """`agreement` of each group of pictures that has at least ``least`` members, by name."""
-    of = np.array(names)
-    return {
-        name: agreement(made[of == name], real[of == name], seed, "by", name)
-        for name in sorted(set(names))
-        if (of == name).sum() >= least
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for name in sorted(set(names)):
+        rows = [i for i, own in enumerate(names) if own == name]
+        if len(rows) >= least:
+            shown = [things[i] for i in rows] if things is not None else None
+            found[name] = agreement(made[rows], real[rows], seed, "by", name, things=shown)
+    return found

@@ -47,6 +47,9 @@ def verdicts(report: dict[str, Any]) -> list[Verdict]:
         if "held-in second language" in said:
             loss = said["held-in second language"]["loss"]["value"]
             found.append(Verdict("report.bar.russian", loss, 0.1, least=False))
+        if "held-out second language" in said:
+            loss = said["held-out second language"]["loss"]["value"]
+            found.append(Verdict("report.bar.russian_unseen", loss, 0.1, least=False))
     if "colours" in parts:
         found.append(Verdict("report.bar.colours", parts["colours"]["value"], 0.85))
     if "alpha" in parts:

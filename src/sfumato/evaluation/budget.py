@@ -15,8 +15,9 @@ from sfumato.evaluation.samples import AT_ONCE, Rate
 SHARES = {
     "held-in": 0.30,
     "held-out": 0.16,
-    "colours": 0.08,
-    "second language": 0.12,
+    "colours": 0.05,
+    "other colours": 0.04,
+    "second language": 0.11,
     "apart": 0.02,
     "speed": 0.06,
     "swapped": 0.06,

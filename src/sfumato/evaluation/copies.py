@@ -11,41 +11,38 @@ from typing import Any
 import numpy as np
 
 from sfumato.evaluation.distances import nearest
-from sfumato.evaluation.intervals import mean
+from sfumato.evaluation.intervals import share
 
 QUANTILES = (0.01, 0.05, 0.5)
 SIDE = 32
 """Side to which pictures are reduced before pixels are compared."""
 
 
-def guard(
-    made: np.ndarray, honest: np.ndarray, seed: int, paired: np.ndarray | None = None
-) -> dict[str, Any]:
+def guard(made: np.ndarray, honest: np.ndarray, paired: np.ndarray | None = None) -> dict[str, Any]:
     """Compare distances to the nearest training picture.
 
     Args:
         made: (N,) of the samples.
         honest: (M,) of real pictures that were not trained on.
-        seed: of the resampling.
         paired: (N,) of the real picture that each sample should resemble, where there is one.
     Returns:
-        "nearer than any": the share of samples nearer than every honest picture;
-        "nearer than quantiles": the share nearer than the honest 1%, 5% and 50% quantile,
-        which is 1%, 5% and 50% for honest samples; "nearer than own": the share nearer than
+        "nearer than any": the share of samples nearer than every honest picture, which a single
+        honest near twin brings to nothing; "nearer than quantiles": the share nearer than the
+        honest 1%, 5% and 50% quantile, which is 1%, 5% and 50% for honest samples, and the number
+        to look at; "nearer than own": the share nearer than
         the real picture of the same prompt (half, for honest samples).
     """
     found: dict[str, Any] = {
         "honest pictures": len(honest),
-        "nearer than any": mean(made < honest.min(), seed, "any").to_dict(),
+        "nearer than any": share(made < honest.min()).to_dict(),
         "nearer than quantiles": {
-            f"{q:.0%}": mean(made < np.quantile(honest, q), seed, "quantile", f"{q}").to_dict()
-            for q in QUANTILES
+            f"{q:.0%}": share(made < np.quantile(honest, q)).to_dict() for q in QUANTILES
         },
         "distance of samples": _quantiles(made),
         "distance of honest": _quantiles(honest),
     }
     if paired is not None:
-        found["nearer than own"] = mean(made < paired, seed, "paired").to_dict()
+        found["nearer than own"] = share(made < paired).to_dict()
     return found
 
 

@@ -119,7 +119,7 @@ def halves(
     real: np.ndarray,
     seed: int,
     times: int = 5,
-    count: int | None = None,
+    sizes: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """The floor: a distance between two disjoint parts of the real pictures, (times,).
 
@@ -128,14 +128,16 @@ def halves(
         real: features (M, D).
         seed: of the divisions.
         times: how many divisions.
-        count: size of the first part; by default half.  With the number of the samples it is
-            what perfect samples of that number would score.
+        sizes: of the two parts, together at most M; by default half and half.  With the numbers
+            of samples and references it is what perfect samples would score.
     """
-    first = len(real) // 2 if count is None else count
+    first, second = sizes or (len(real) // 2, len(real) - len(real) // 2)
+    if first + second > len(real):
+        raise ValueError(f"{first} and {second} of {len(real)} pictures would overlap")
     found = []
     for number in range(times):
         mixed = generator(seed, "halves", number).permutation(len(real))
-        found.append(distance(real[mixed[:first]], real[mixed[first:]]))
+        found.append(distance(real[mixed[:first]], real[mixed[first : first + second]]))
     return np.array(found)
 
 

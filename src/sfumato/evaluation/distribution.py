@@ -14,7 +14,7 @@ from sfumato.evaluation.distances import (
     kernel_resampled,
     precision_recall,
 )
-from sfumato.evaluation.intervals import TIMES, generator, interval, mean
+from sfumato.evaluation.intervals import TIMES, generator, interval, share
 
 REFERENCES = 4096
 """Real pictures compared with, at most: their kernel matrix then takes 128 MB."""
@@ -25,26 +25,30 @@ def compare(samples: np.ndarray, real: np.ndarray, seed: int) -> dict[str, Any]:
 
     Args:
         samples, real: features (N, D), (M, D) of 8-bit, un-augmented pictures; at least 8 each.
+            Of more samples than half of the real pictures the first ones are taken.
         seed: of resampling and divisions.
     Returns:
         JSON: "frechet", "kernel", "precision", "recall", each with value, low, high, count,
         "halves" (half of the real pictures against the other half) and "perfect" (as many real
-        pictures as there are samples against the rest: what perfect samples would score).
+        pictures as there are samples against as many references, none in both: what perfect
+        samples of that number would score).
     """
+    samples = samples[: len(real) // 2]
+    # so few references that real pictures remain to take the part of the samples
+    references = min(REFERENCES, len(real) - len(samples))
     draw = generator(seed, "references")
-    chosen = np.sort(draw.permutation(len(real))[:REFERENCES])
-    real = real[chosen]
-    few = min(len(samples), len(real) // 2)
-    found: dict[str, Any] = {"references": len(real), "samples": len(samples)}
+    chosen = real[np.sort(draw.permutation(len(real))[:references])]
+    sizes = len(samples), references
+    found: dict[str, Any] = {"references": references, "samples": len(samples)}
     for name, distance, resampled in (
-        ("frechet", frechet, _frechet_resampled(samples, real, seed)),
-        ("kernel", kernel, kernel_resampled(samples, real, TIMES, seed)),
+        ("frechet", frechet, _frechet_resampled(samples, chosen, seed)),
+        ("kernel", kernel, kernel_resampled(samples, chosen, TIMES, seed)),
     ):
-        value = interval(distance(samples, real), resampled, len(samples), centred=True)
+        value = interval(distance(samples, chosen), resampled, len(samples), centred=True)
         found[name] = {
             **value.to_dict(),
-            "halves": float(halves(distance, real, seed).mean()),
-            "perfect": float(halves(distance, real, seed, count=few).mean()),
+            "halves": float(halves(distance, real[: 2 * REFERENCES], seed).mean()),
+            "perfect": float(halves(distance, real, seed, sizes=sizes).mean()),
         }
     found |= _manifolds(samples, real, seed)
     return found
@@ -75,8 +79,8 @@ def _manifolds(samples: np.ndarray, real: np.ndarray, seed: int) -> dict[str, An
     perfect = precision_recall(others, ones)
     return {
         "precision": {
-            **mean(precision, seed, "precision").to_dict(),
+            **share(precision).to_dict(),
             "perfect": float(perfect[0].mean()),
         },
-        "recall": {**mean(recall, seed, "recall").to_dict(), "perfect": float(perfect[1].mean())},
+        "recall": {**share(recall).to_dict(), "perfect": float(perfect[1].mean())},
     }

@@ -19,6 +19,8 @@ from sfumato.errors import SfumatoError
 from sfumato.evaluation import parts, sweeps
 from sfumato.evaluation.bench import Bench, Judging, LeftOut, Part, Progress
 from sfumato.evaluation.budget import Budget
+from sfumato.evaluation.coloured import colours_right
+from sfumato.evaluation.copied import copied
 from sfumato.evaluation.provenance import (
     DRAWING,
     code_hash,
@@ -39,7 +41,7 @@ MINUTES = 10.0
 #: part -> shares of the budget that nobody else uses
 _USES = {
     "agreement": ("second language", "apart"),
-    "colours": ("colours",),
+    "colours": ("colours", "other colours"),
     "speed": ("speed",),
     "swapped": ("swapped",),
     "guidance": ("guidance",),
@@ -158,9 +160,9 @@ def _parts(bench: Bench, model: str) -> tuple[dict[str, Part], dict[str, str]]:
         "gallery": parts.gallery,
         "agreement": parts.prompts_followed,
         "distribution": parts.distances,
-        "copies": parts.copied,
+        "copies": copied,
         "alpha": parts.transparency,
-        "colours": parts.colours_right,
+        "colours": colours_right,
         "speed": partial(sweeps.speed, model=model),
         "swapped": sweeps.words_swapped,
         "guidance": sweeps.guidance_curve,

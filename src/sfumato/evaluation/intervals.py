@@ -1,8 +1,12 @@
-"""How sure a measured number is: percentile bootstrap intervals, drawn from a seed."""
+"""How sure a measured number is: percentile bootstrap intervals, drawn from a seed.
+
+Pictures of one thing succeed and fail together.  Where the same thing was drawn more than once,
+whole things are resampled and not pictures: as independent ones, they would promise too much.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +17,16 @@ TIMES = 400
 """Resamples: enough for the ends of a 95% interval to move by a few percent of its width."""
 
 LEVEL = 0.95
+_NORMAL = 1.959964  # quantile of the normal distribution for that level
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A number and the interval that holds its true value 95 times in 100.
+    """A number and its 95% interval.
+
+    The interval holds the true value of a mean or a share of many samples about 95 times in 100.
+    That of a biased estimate, as the Frechet distance of finite sets is, surrounds the biased
+    value: how far the estimate would move with other samples.
 
     Attributes:
         value: the estimate from all samples.  low, high: ends of the interval.
@@ -58,7 +67,11 @@ def interval(value: float, resampled: np.ndarray, count: int, centred: bool = Fa
 
 
 def bootstrap(
-    statistic: Callable[[np.ndarray], float], count: int, seed: int, *purpose: str | int
+    statistic: Callable[[np.ndarray], float],
+    count: int,
+    seed: int,
+    *purpose: str | int,
+    together: Sequence[object] | None = None,
 ) -> Measured:
     """An estimate and its interval by resampling ``count`` samples with replacement.
 
@@ -66,19 +79,61 @@ def bootstrap(
         statistic: chosen indices (n,) -> number.
         count: how many samples there are, at least 1.
         seed, purpose: of the resampling.
+        together: (count,) samples with the same entry are drawn or left out together (the cluster
+            bootstrap, Davison & Hinkley 1997, section 3.8); None for independent samples.
     """
     draw = generator(seed, "bootstrap", *purpose)
-    resampled = np.array([statistic(draw.integers(0, count, count)) for _ in range(TIMES)])
+    clusters = _clusters(together) if together is not None else None
+
+    def again() -> np.ndarray:
+        if clusters is None:
+            return draw.integers(0, count, count)
+        return np.concatenate([clusters[i] for i in draw.integers(0, len(clusters), len(clusters))])
+
+    resampled = np.array([statistic(again()) for _ in range(TIMES)])
     return interval(statistic(np.arange(count)), resampled, count)
 
 
-def mean(values: np.ndarray, seed: int, *purpose: str | int) -> Measured:
-    """The mean of (N,) values, N at least 1, with its interval."""
+def _clusters(together: Sequence[object]) -> list[np.ndarray]:
+    found: dict[object, list[int]] = {}
+    for index, name in enumerate(together):
+        found.setdefault(name, []).append(index)
+    return [np.array(members) for members in found.values()]
+
+
+def mean(
+    values: np.ndarray, seed: int, *purpose: str | int, together: Sequence[object] | None = None
+) -> Measured:
+    """The mean of (N,) values, N at least 1, with its interval; see `bootstrap`."""
     values = np.asarray(values, dtype=np.float64)
-    return bootstrap(lambda chosen: float(values[chosen].mean()), len(values), seed, *purpose)
+
+    def statistic(chosen: np.ndarray) -> float:
+        return float(values[chosen].mean())
+
+    return bootstrap(statistic, len(values), seed, *purpose, together=together)
 
 
-def ratio(above: np.ndarray, below: np.ndarray, seed: int, *purpose: str | int) -> Measured:
+def share(flags: np.ndarray) -> Measured:
+    """The share of (N,) independent flags that hold, N at least 1, with Wilson's interval (1927).
+
+    Unlike resampling it says something where all or none of them hold: 0 of 414 is not known to
+    be nothing, but at most 0.9%.  Halves count as half a flag.
+    """
+    flags = np.asarray(flags, dtype=np.float64)
+    count, value, square = len(flags), float(flags.mean()), _NORMAL**2
+    middle = (value + square / (2 * count)) / (1 + square / count)
+    spread = value * (1 - value) / count + square / (4 * count**2)
+    half = _NORMAL * float(np.sqrt(spread)) / (1 + square / count)
+    return Measured(value, max(0.0, middle - half), min(1.0, middle + half), count)
+
+
+def ratio(
+    above: np.ndarray,
+    below: np.ndarray,
+    seed: int,
+    *purpose: str | int,
+    together: Sequence[object] | None = None,
+) -> Measured:
     """mean(above) / mean(below) of paired values (N,); pairs are resampled together.
 
     NaN where ``below`` is all zero.
@@ -89,4 +144,4 @@ def ratio(above: np.ndarray, below: np.ndarray, seed: int, *purpose: str | int) 
         whole = float(below[chosen].mean())
         return float(above[chosen].mean()) / whole if whole else float("nan")
 
-    return bootstrap(statistic, len(above), seed, *purpose)
+    return bootstrap(statistic, len(above), seed, *purpose, together=together)

@@ -9,17 +9,14 @@ import numpy as np
 from sfumato.evaluation.agreement import agreement, by, chance, headline
 from sfumato.evaluation.alpha import clean_share
 from sfumato.evaluation.bench import Bench, LeftOut, Part, Seen, places_of, shown
-from sfumato.evaluation.copies import closest, guard, pixels
-from sfumato.evaluation.distances import nearest, nearest_other
 from sfumato.evaluation.distribution import compare
-from sfumato.evaluation.intervals import bootstrap, generator, mean
-from sfumato.evaluation.plan import Wanted, colour_wishes, gallery_wishes
-from sfumato.pictures.colours import shows
+from sfumato.evaluation.intervals import mean
+from sfumato.evaluation.plan import Wanted, gallery_wishes
 
 LEAST = 16
 """Samples without which a part says nothing."""
-
-TRAINING = 10_000  # training pictures whose pixels a sample is compared with, at most
+WORST = 12
+"""Samples shown that the judge recognises least."""
 
 
 def gallery(bench: Bench) -> Part:
@@ -55,21 +52,37 @@ def prompts_followed(bench: Bench) -> Part:
         named = [of[place] for place in places[known]]
         if len(set(named)) > 1:
             made, real = seen.ranks[known], bench.real_ranks(places[known])
-            numbers[name] = by(named, made, real, bench.seed)
+            numbers[name] = by(named, made, real, bench.seed, _things(bench, places[known]))
     unseen, more = bench.held_out()
     if len(more) >= LEAST:
-        numbers["held-out"] = _agreement(
-            bench, bench.seen("held-out"), places_of(unseen), "held-out"
-        )
+        seen_out, places_out = bench.seen("held-out"), places_of(unseen)
+        numbers["held-out"] = _agreement(bench, seen_out, places_out, "held-out")
+        _by_style(bench, numbers, seen_out, places_out)
     _second_language(bench, numbers)
     _apart(bench, numbers)
-    return {"numbers": numbers, "pictures": {"worst": _worst(bench, wanted, images, seen)}}
+    order = _worst_first(seen)
+    numbers["worst"] = [{"prompt": wanted[i].prompt, "number": wanted[i].number} for i in order]
+    worst = [_beside(bench, wanted[i], images[i], seen.ranks[i]) for i in order]
+    return {"numbers": numbers, "pictures": {"worst": worst}}
 
 
 def _agreement(bench: Bench, seen: Seen, places: np.ndarray, purpose: str) -> dict[str, Any]:
-    known = seen.known
-    real = bench.real_ranks(places[known])
-    return agreement(seen.ranks[known], real, bench.seed, purpose)
+    known = places[seen.known]
+    real, made = bench.real_ranks(known), seen.ranks[seen.known]
+    return agreement(made, real, bench.seed, purpose, things=_things(bench, known))
+
+
+def _things(bench: Bench, places: np.ndarray) -> list[str | None]:
+    return [bench.reality.labels[place] for place in places.tolist()]
+
+
+def _by_style(bench: Bench, numbers: dict[str, Any], seen: Seen, places: np.ndarray) -> None:
+    known = places[seen.known]
+    styles = [bench.reality.styles[place] for place in known.tolist()]
+    if len(set(styles)) > 1:
+        made, real = seen.ranks[seen.known], bench.real_ranks(known)
+        found = by(styles, made, real, bench.seed, _things(bench, known))
+        numbers["held-out styles"] = found
 
 
 def _second_language(bench: Bench, numbers: dict[str, Any]) -> None:
@@ -94,8 +107,9 @@ def _second_language(bench: Bench, numbers: dict[str, Any]) -> None:
         known = seen.known
         # both languages of the same pair and noise: resampled together
         one = first.ranks[: len(images)][known] < 5
-        other = seen.ranks[known] < 5
-        found["loss"] = mean(one.astype(float) - other, bench.seed, "loss", part).to_dict()
+        lost = one.astype(float) - (seen.ranks[known] < 5)
+        things = _things(bench, places[known])
+        found["loss"] = mean(lost, bench.seed, "loss", part, together=things).to_dict()
         found["language"] = others[0]
         numbers[f"{part} second language"] = found
 
@@ -117,18 +131,15 @@ def _apart(bench: Bench, numbers: dict[str, Any]) -> None:
         numbers["apart"] = _agreement(bench, seen, places, "apart")
 
 
-def _worst(bench: Bench, wanted: list[Wanted], images: np.ndarray, seen: Seen) -> list[Part]:
+def _worst_first(seen: Seen) -> list[int]:
+    """The samples that the judge finds least like what was asked, the worst first."""
     order = np.argsort(np.where(seen.known, seen.own, np.inf), kind="stable")
-    return [
-        shown(
-            images[i],
-            wanted[i].prompt,
-            f"#{int(seen.ranks[i]) + 1}",
-            real=bench.reality.images[wanted[i].place],
-        )
-        for i in order[:12]
-        if seen.known[i]
-    ]
+    return [int(i) for i in order[:WORST] if seen.known[i]]
+
+
+def _beside(bench: Bench, wish: Wanted, image: np.ndarray, rank: int) -> Part:
+    real = bench.reality.images[wish.place]
+    return shown(image, wish.prompt, f"#{int(rank) + 1}", real=real)
 
 
 def distances(bench: Bench) -> Part:
@@ -139,48 +150,6 @@ def distances(bench: Bench) -> Part:
         raise LeftOut("report.left.time")
     seen = bench.seen("held-in")
     return {"numbers": compare(seen.features, bench.real[home], bench.seed)}
-
-
-def copied(bench: Bench) -> Part:
-    """The copy guard, in the judge's features and in pixels; see `copies`."""
-    reality = bench.reality
-    wanted, images = bench.held_out() if reality.kind == "pairs" else bench.held_in()
-    part = "held-out" if reality.kind == "pairs" else "held-in"
-    if len(images) < LEAST:
-        raise LeftOut("report.left.time")
-    places, training = places_of(wanted), reality.training
-    training = np.sort(generator(bench.seed, "copies").permutation(training)[:TRAINING])
-    honest = reality.unseen if len(reality.unseen) else training
-    more = reality.images[:0] if reality.recoloured is None else reality.recoloured
-    learned = np.concatenate([reality.images[training], more])
-    numbers: dict[str, Any] = {"of": part, "training pictures": len(learned)}
-    numbers["recoloured"] = len(more)
-    pictures: dict[str, list[Part]] = {}
-    looked = bench.features(more) if len(more) else bench.real[:0]
-    features = np.concatenate([bench.real[training], looked])
-    for name, made, real, known in (
-        ("features", bench.seen(part).features, bench.real, features),
-        ("pixels", pixels(images), pixels(reality.images), pixels(learned)),
-    ):
-        order, distance, near = closest(made, known)
-        if len(reality.unseen):
-            base, _ = nearest(real[honest], known)
-            mine = {int(place): float(base[i]) for i, place in enumerate(honest)}
-            own = np.array([mine[place] for place in places.tolist()])
-        else:
-            base, own = nearest_other(real[training]), None
-        numbers[name] = guard(distance, base, bench.seed, own)
-        pictures[name] = [
-            shown(
-                images[i],
-                wanted[i].prompt,
-                f"{distance[i]:.3g}",
-                real=learned[near[i]],
-            )
-            for i in order[:8]
-        ]
-    numbers["honest"] = "held-out" if len(reality.unseen) else "training"
-    return {"numbers": numbers, "pictures": pictures}
 
 
 def transparency(bench: Bench) -> Part:
@@ -200,62 +169,3 @@ def transparency(bench: Bench) -> Part:
     }
     pictures = [shown(image, wish.prompt) for wish, image in zip(wanted, images[:8], strict=False)]
     return {"numbers": numbers, "pictures": {"first": pictures}}
-
-
-def colours_right(bench: Bench) -> Part:
-    """Whether prompts of a colour and a thing come out in that colour."""
-    if bench.reality.kind != "pairs" or bench.studio.model.channels < 3:
-        raise LeftOut("report.left.colours")
-    asked = colour_wishes()
-    # whole rounds of the fifty; a part of one is drawn across all colours
-    count = bench.count("colours", bench.studio.cost(), 4 * len(asked), len(asked))
-    count = count // len(asked) * len(asked) or min(count, len(asked))
-    wanted = [
-        (colour, Wanted(wish.prompt, wish.number + turn * len(asked)))
-        for turn in range(4)
-        for i in generator(0, "colours").permutation(len(asked))
-        for colour, wish in [asked[i]]
-    ][:count]
-    images = bench.draw("colours", [wish for _, wish in wanted])
-    if len(images) < LEAST:
-        raise LeftOut("report.left.time")
-    wanted = wanted[: len(images)]
-    colours = [colour for colour, _ in wanted]
-    right = np.array([shows(i, c) for i, c in zip(images, colours, strict=True)], dtype=float)
-    # chance: the same pictures asked for another prompt's colour
-    mixed = generator(bench.seed, "colours").permutation(len(colours))
-    other = [shows(image, colours[i]) for image, i in zip(images, mixed, strict=True)]
-    per = {name: float(right[[c == name for c in colours]].mean()) for name in sorted(set(colours))}
-    prompts = [wish.prompt for _, wish in wanted]
-    # pictures of one prompt succeed and fail together: prompts are resampled, not pictures
-    names = sorted(set(prompts))
-    share = np.array([right[[p == name for p in prompts]].mean() for name in names])
-    numbers = {
-        **bootstrap(lambda chosen: float(share[chosen].mean()), len(share), bench.seed).to_dict(),
-        "pictures": len(images),
-        "chance": float(np.mean(other)),
-        "real": _real_colours(bench),
-        "colours": per,
-    }
-    wrong = [i for i in range(len(images)) if not right[i]]
-    return {
-        "numbers": numbers,
-        "pictures": {
-            "first": [shown(images[i], prompts[i], _mark(right[i])) for i in range(16)],
-            "wrong": [shown(images[i], prompts[i]) for i in wrong[:12]],
-        },
-    }
-
-
-def _mark(right: float) -> str:
-    return "✓" if right else "✗"
-
-
-def _real_colours(bench: Bench) -> float | None:
-    """How the rule judges real pictures of the same names."""
-    asked = {wish.prompt: colour for colour, wish in colour_wishes()}
-    names = [prompt.rpartition(",")[0] for prompt in bench.reality.prompts["en"]]
-    found = [
-        shows(bench.reality.images[i], asked[name]) for i, name in enumerate(names) if name in asked
-    ]
-    return float(np.mean(found)) if found else None

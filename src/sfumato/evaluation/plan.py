@@ -32,7 +32,7 @@ class Wanted:
 COLOURED: dict[str, tuple[str, ...]] = {
     "red": ("heart", "circle", "square", "apple", "book", "car", "balloon"),
     "orange": ("heart", "circle", "square", "book", "fish"),
-    "yellow": ("heart", "circle", "square", "star", "flower", "car"),
+    "yellow": ("heart", "circle", "cat with tears of joy", "star", "flower", "car"),
     "green": ("heart", "circle", "square", "apple", "book", "leaf", "frog"),
     "blue": ("heart", "circle", "square", "book", "car", "bird", "butterfly"),
     "purple": ("heart", "circle", "square", "flower", "book"),
@@ -41,7 +41,25 @@ COLOURED: dict[str, tuple[str, ...]] = {
     "black": ("heart", "circle", "cat"),
     "white": ("heart", "circle"),
 }
-"""Fifty prompts of a colour and a thing; some stand in the embedded data, some do not."""
+"""Fifty prompts of a colour and a thing; two thirds of them are names in the embedded data."""
+
+OTHERS: dict[str, tuple[str, ...]] = {
+    "red": ("cup", "hat", "house", "chair", "key"),
+    "orange": ("cat", "shirt", "bell", "umbrella", "cup"),
+    "yellow": ("bird", "hat", "fish", "house", "key"),
+    "green": ("dog", "car", "hat", "bell", "shirt"),
+    "blue": ("dog", "cup", "apple", "fish", "flower"),
+    "purple": ("car", "cat", "star", "bird", "umbrella"),
+    "pink": ("star", "house", "cup", "hat", "bird"),
+    "brown": ("dog", "book", "cup", "hat", "house"),
+    "black": ("hat", "dog", "star", "book", "car"),
+    "white": ("cat", "star", "dog", "shirt", "bird"),
+}
+"""Fifty others, none of them a name in the embedded data.  Written down before anything was drawn;
+for reporting, never to choose or to mend a model by."""
+
+PLAIN = ("cat with tears of joy",)
+"""Things whose names say their colour: nothing stands before them."""
 
 FIXED = (
     "red heart", "grinning face, noto style", "cat with tears of joy", "green apple",
@@ -54,12 +72,14 @@ FIXED = (
 whatever comes out first is shown."""
 
 
-def colour_wishes() -> list[tuple[str, Wanted]]:
-    """(colour, wish) for the fifty prompts."""
-    pairs = [(colour, thing) for colour, things in COLOURED.items() for thing in things]
+def colour_wishes(others: bool = False) -> list[tuple[str, Wanted]]:
+    """(colour, wish) for the fifty prompts of `COLOURED`, or of `OTHERS`."""
+    lists = OTHERS if others else COLOURED
+    pairs = [(colour, thing) for colour, things in lists.items() for thing in things]
+    prompts = [thing if thing in PLAIN else f"{colour} {thing}" for colour, thing in pairs]
     return [
-        (colour, Wanted(f"{colour} {thing}", number))
-        for number, (colour, thing) in enumerate(pairs)
+        (colour, Wanted(prompt, number))
+        for number, ((colour, _), prompt) in enumerate(zip(pairs, prompts, strict=True))
     ]
 
 

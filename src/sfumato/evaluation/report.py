@@ -126,9 +126,11 @@ def _tiles(say: Words, parts: dict[str, Any]) -> str:
         text = say("report.tile.colours.text", chance=percent(one["chance"]))
         found.append(tile(say("report.tile.colours"), percent(one["value"]), text))
     if "copies" in parts:
-        one = parts["copies"]["features"]["nearer than any"]
+        one = parts["copies"]["features"]["nearer than quantiles"]["5%"]
+        copier = parts["copies"]["features"]["copier"]["nearer than quantiles"]["5%"]
         held = parts["copies"]["honest"] == "held-out"
-        text = say("report.tile.copies.text" if held else "report.tile.copies.training")
+        key = "report.tile.copies.text" if held else "report.tile.copies.training"
+        text = say(key, copier=percent(copier["value"]))
         found.append(tile(say("report.tile.copies"), percent(one["value"]), text))
     if "alpha" in parts:
         text = say("report.tile.alpha.text", real=percent(parts["alpha"]["real"]))

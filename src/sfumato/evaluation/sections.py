@@ -57,21 +57,18 @@ def agreement(say: Words, found: Numbers, pictures: Shown) -> str:
         f"({percent(chance[quoted])})</small></p>",
         table(head, rows),
     ]
-    second = found.get("held-in second language")
-    if second:
-        loss = second["loss"]
-        body.append(
-            "<p>"
-            + say(
-                "report.agreement.loss",
-                points=f"{100 * loss['value']:.1f}",
-                low=f"{100 * loss['low']:.1f}",
-                high=f"{100 * loss['high']:.1f}",
+    for name, key in (
+        ("held-in second language", "report.agreement.loss"),
+        ("held-out second language", "report.agreement.loss.unseen"),
+    ):
+        if name in found:
+            loss = {k: f"{100 * found[name]['loss'][k]:.1f}" for k in ("value", "low", "high")}
+            body.append(
+                f"<p>{say(key, points=loss['value'], low=loss['low'], high=loss['high'])}</p>"
             )
-            + "</p>"
-        )
     for name, title in (
         ("styles", say("report.agreement.styles")),
+        ("held-out styles", say("report.agreement.styles.unseen")),
         ("groups", say("report.agreement.groups")),
     ):
         if name in found:
@@ -132,6 +129,7 @@ def copies(say: Words, found: Numbers, pictures: Shown) -> str:
         say("report.copies.features"),
         say("report.copies.pixels"),
         say("report.copies.expected"),
+        say("report.copies.copier"),
     ]
     lines = [(say("report.copies.any"), "nearer than any", "", "0%")]
     lines += [
@@ -148,21 +146,44 @@ def copies(say: Words, found: Numbers, pictures: Shown) -> str:
             cells.append(
                 f"{percent(one['value'])} <small>{between(one['low'], one['high'])}</small>"
             )
-        rows.append([name, *cells, expected])
+        rows.append([name, *cells, expected, _copier(found, key, inner)])
     learned = say("report.copies.text", n=found["training pictures"])
     if found["recoloured"]:
         learned += " " + say("report.copies.recoloured", n=found["recoloured"])
     body = [
         f"<h2>{say('report.copies')}</h2>",
-        f"<p>{learned} {honest}</p>",
+        f"<p>{learned} {honest} {say('report.copies.control', n=found['copier pictures'])}</p>",
         table(head, rows),
     ]
+    if "held-in" in found:
+        body.append(f"<p>{_known_pairs(say, found['held-in'])}</p>")
     for kind, title in (
         ("features", say("report.copies.closest")),
         ("pixels", say("report.copies.closest_pixels")),
     ):
         body.append(f"<h3>{title}</h3>" + gallery(pictures.get(kind, []), "pairs"))
     return "".join(body)
+
+
+def _copier(found: Numbers, key: str, inner: str) -> str:
+    """What copies score, in features and in pixels."""
+    said = []
+    for kind in ("features", "pixels"):
+        one = found[kind]["copier"].get(key)
+        said.append("–" if one is None else percent((one[inner] if inner else one)["value"]))
+    return " / ".join(said)
+
+
+def _known_pairs(say: Words, found: Numbers) -> str:
+    """The sentence about samples of pairs that were trained on."""
+    features, pixels = found["features"], found["pixels"]
+    return say(
+        "report.copies.known",
+        features=percent(features["nearer than quantiles"]["5%"]["value"]),
+        pixels=percent(pixels["nearer than quantiles"]["5%"]["value"]),
+        asked=percent(features["asked one"]["value"]),
+        asked_pixels=percent(pixels["asked one"]["value"]),
+    )
 
 
 def colours(say: Words, found: Numbers, pictures: Shown) -> str:
@@ -180,6 +201,13 @@ def colours(say: Words, found: Numbers, pictures: Shown) -> str:
         for name, share in sorted(found["colours"].items(), key=lambda item: -item[1])
     ]
     head = [say("report.colours.colour"), "", say("report.colours.right")]
+    if other := found.get("other pairs"):
+        text += " " + say(
+            "report.colours.others",
+            share=percent(other["value"]),
+            interval=between(other["low"], other["high"]),
+            n=other["pictures"],
+        )
     return (
         f"<h2>{say('report.colours')}</h2><p>{text} {real}</p>"
         + gallery(pictures.get("first", []))

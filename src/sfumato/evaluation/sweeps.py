@@ -10,7 +10,7 @@ import numpy as np
 from sfumato.evaluation.agreement import headline
 from sfumato.evaluation.bench import Bench, LeftOut, Part, places_of, shown
 from sfumato.evaluation.distances import frechet, kernel, kernel_resampled
-from sfumato.evaluation.intervals import generator, interval, mean
+from sfumato.evaluation.intervals import generator, interval, mean, share
 from sfumato.evaluation.parts import LEAST
 from sfumato.evaluation.plan import swapped
 from sfumato.evaluation.speed import MANY, REPEATS, speed_of
@@ -41,7 +41,7 @@ def words_swapped(bench: Bench) -> Part:
     real = bench.reality.images
     numbers = {
         "count": count,
-        "own prompt": mean(closer, bench.seed, "swapped").to_dict(),
+        "own prompt": share(closer).to_dict(),
         "pixel difference": mean(_difference(made, others), bench.seed, "difference").to_dict(),
         "real difference": float(_difference(real[mine], real[theirs]).mean()),
     }
