@@ -70,15 +70,30 @@ def test_scores_on_a_card_are_those_of_a_report_about_this_model() -> None:
             "sampling": {"steps": 20, "sampler": "euler", "guidance_scale": 3.0},
         },
         "judge": {"sha256": "abcdef012345"},
-        "settings": {"seed": 4},
+        "settings": {"seed": 4, "command": "sfumato evaluate --minutes 3"},
         "surroundings": {"date": "2026-01-02T03:04:05"},
-        "parts": {"agreement": {"held-in": {"count": 9, "top5": {"ratio": share}}}},
+        "parts": {
+            "agreement": {"held-in": {"count": 9, "top5": {"ratio": share}}},
+            "colours": {**share, "pictures": 200, "other pairs": {**share, "pictures": 150}},
+            "copies": {
+                "features": {"nearer than quantiles": {"5%": {"value": 0.002}}},
+                "pixels": {"nearer than quantiles": {"5%": {"value": 0.06}}},
+                "held-in": {"pixels": {"nearer than quantiles": {"5%": {"value": 0.165}}}},
+            },
+        },
     }
     sampling = report["model"]["sampling"]
     scores = publish.scores_of(report, {"images seen": 7}, sampling)
     assert scores["score, things and styles seen together"] == (
         "top-5 is 80.0% of what real pictures score (70.0% to 90.0%, 9 pictures)"
     )
+    assert scores["score, colour"] == (
+        "right in 80.0% of 200 pictures; of prompts that nobody worked towards 80.0% of 150 "
+        "(70% to 90%)"
+    )
+    assert "0.2% in features, 6.0% in pixels" in scores["score, copies"]
+    assert "seen together 16.5% in pixels" in scores["score, copies"]
+    assert scores["scores measured with"].startswith("sfumato evaluate --minutes 3, ")
     assert "judge abcdef01 " in scores["scores measured with"]
     assert "seed 4, 20 steps of euler, guidance 3, 2026-01-02" in scores["scores measured with"]
     with pytest.raises(SfumatoError, match="another model"):

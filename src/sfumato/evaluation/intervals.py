@@ -124,7 +124,9 @@ def share(flags: np.ndarray) -> Measured:
     middle = (value + square / (2 * count)) / (1 + square / count)
     spread = value * (1 - value) / count + square / (4 * count**2)
     half = _NORMAL * float(np.sqrt(spread)) / (1 + square / count)
-    return Measured(value, max(0.0, middle - half), min(1.0, middle + half), count)
+    low = middle - half if value > 0 else 0.0  # exactly, whatever the rounding
+    high = middle + half if value < 1 else 1.0
+    return Measured(value, low, high, count)
 
 
 def ratio(
