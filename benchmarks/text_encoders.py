@@ -122,8 +122,9 @@ def few_things(count: int, folder: Path) -> tuple[Path, Path, list[str], list[st
 
 def steered(
     model: Any, asked: list[str], things: list[str], real: np.ndarray, judge: Judge
-) -> np.ndarray:
-    """(N,) 1 where the asked picture is nearer to the real ones than the swapped is, else 0."""
+) -> tuple[np.ndarray, list[str]]:
+    """(N,) 1 where the asked picture is nearer to the real ones than the swapped is, else 0; and
+    the thing that each was asked for."""
     places = generator(0, "text encoders").permutation(len(asked))[:PAIRS]
     own = np.array(things)
     other = [
@@ -137,7 +138,7 @@ def steered(
         of_thing = features[own == own[i]]
         near, far = (np.linalg.norm(of_thing - one, axis=1).min() for one in (mine, theirs))
         right.append(float(near < far))
-    return np.array(right)
+    return np.array(right), own[places].tolist()
 
 
 def main() -> None:
@@ -176,8 +177,8 @@ def main() -> None:
         )
         seen = [step.images_seen for step in run][-1]
         model = sfumato.load(folder, device="cpu")
-        right = steered(model, things if by_name else prompts, things, real, judge)
-        share = mean(right, 0, "text encoders").to_dict()
+        right, of = steered(model, things if by_name else prompts, things, real, judge)
+        share = mean(right, 0, "text encoders", together=of).to_dict()
         table[kind] = {"model": named, "images": seen, "nearer": share}
         print(f"{kind}: {seen} pictures seen, own prompt nearer {share}", flush=True)
         kept.write_text(json.dumps({**facts, "table": table}, indent=1))
