@@ -1,11 +1,13 @@
 """Train a conditional U-Net on a data set of classes, and show what diffusion does.
 
     python examples/diffusion.py --data my-classes --minutes 60
+    python examples/diffusion.py --data my-classes --classes goldfish      # draw only
 
 T = 1000 steps of linearly growing noise, classes told by the sentence embeddings of their names
 (all-MiniLM-L6-v2; without it, by an encoder learned from scratch). In output_ImageNet come out:
 checkpoints and model, loss.png, forward_diffusion.png (a picture sinks into noise), and for some
-classes class_<name>_generation.gif (a picture out of noise) and final_class_<name>.png.
+classes class_<name>_generation.gif (a picture out of noise) and final_class_<name>.png. Called
+again, it draws with the model that is there; a training that was stopped goes on to its end.
 """
 
 import argparse
@@ -34,16 +36,16 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """All of it has a default: the seed's command is `python diffusion.py`."""
     parser = argparse.ArgumentParser(description="Train a U-Net on the classes of a data set.")
     add = parser.add_argument
-    add("--data", default="tiny-imagenet", help="a known name, or a folder with one for each class")
+    add("--data", help="a known name, or a folder of classes; by default tiny-imagenet")
     add("--output_dir", type=Path, default=Path("output_ImageNet"))
-    add("--minutes", type=float, default=60.0, help="of training")
+    add("--minutes", type=float, help="of training; by default 60")
     add("--image_size", type=int, help="side of the pictures in pixels; by default 64")
     add("--classes", nargs="+", help="of which pictures are made; by default the first four")
     add("--text_model", help="folder, package or id of a sentence-transformers model")
     add("--num_inference_steps", type=int, default=50, help="from noise to a picture")
     add("--device", default="auto", help="cpu, cuda or mps; auto takes the fastest")
     add("--seed", type=int, default=0)
-    add("--size", default="small", help="of the network: tiny, small, base or large")
+    add("--size", help="of the network: tiny, small, base or large; by default small")
     return parser.parse_args(argv)
 
 
@@ -58,20 +60,33 @@ def reader(model: str | None) -> dict[str, Any]:
 
 
 def train(args: argparse.Namespace) -> Source:
-    """A new training, or the rest of one; Ctrl-C saves it. Returns its data set."""
+    """A new training, or the rest of one; Ctrl-C saves it. Returns its data set.
+
+    What is told only once holds for the rest as well: the data, the size, the minutes.
+    """
     begun = (args.output_dir / "recipe.toml").is_file()
+    finished = (args.output_dir / "model" / "manifest.json").is_file()
+    told = {"minutes": args.minutes, "device": args.device, "seed": args.seed}
+    if not begun:
+        args.data, args.size = args.data or "tiny-imagenet", args.size or "small"
+        told["minutes"] = args.minutes or 60.0
     run = Run(
         args.data,
         args.output_dir,
         resume=True,
         data={"resolution": args.image_size},
-        network={"name": "unet", "size": args.size},
+        network={"name": "unet", **({"size": args.size} if args.size else {})},
         conditioning={} if begun else reader(args.text_model),
         latent={"use": False},
         diffusion={"schedule": "linear", "target": "eps", "times": "uniform"},
-        training={"minutes": args.minutes, "device": args.device, "seed": args.seed},
+        training={} if finished else told,
     )
-    if follow(run, quiet=False)["interrupted"]:
+    if finished:
+        print(
+            f"{args.output_dir} holds a trained model, which draws. To train it on: "
+            f"sfumato train -o {args.output_dir} --resume --minutes {args.minutes or 60:g}"
+        )
+    elif follow(run, quiet=False)["interrupted"]:
         raise KeyboardInterrupt
     return run.source
 

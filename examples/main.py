@@ -35,7 +35,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--count", type=int, default=200, help="how many to find")
     add("--output_dir", type=Path, default=Path("microdiffusion"))
     add("--prompts", nargs="+", default=[], help="what to draw; by default what was learned")
-    add("--minutes", type=float, default=30.0, help="of training")
+    add("--minutes", type=float, help="of training; by default 30")
     add("--image_size", type=int, help="side of the pictures in pixels; by default 64")
     add("--device", default="auto", help="cpu, cuda or mps; auto takes the fastest")
     add("--seed", type=int, default=0)
@@ -71,10 +71,11 @@ def refuse_another(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """A new training, or the rest of one that was stopped; Ctrl-C saves it."""
-    data = None
+    data, minutes = None, args.minutes  # the rest of a training has its minutes already
     if not (args.output_dir / "recipe.toml").is_file():
         folder = args.output_dir / "data"
         data = found(args.query, args.count, folder) if args.query else args.data or "emoji"
+        minutes = minutes or 30.0
     run = Run(
         data,
         args.output_dir,
@@ -82,7 +83,7 @@ def train(args: argparse.Namespace) -> None:
         data={"resolution": args.image_size},
         network={"name": "tiny-unet"},
         conditioning={"kind": "text", "encoder": "tfidf"},
-        training={"minutes": args.minutes, "device": args.device, "seed": args.seed},
+        training={"minutes": minutes, "device": args.device, "seed": args.seed},
     )
     if follow(run, quiet=False)["interrupted"]:
         raise KeyboardInterrupt

@@ -1,6 +1,6 @@
 """A page in the browser: a prompt, a number of pictures, and the way from noise to them.
 
-    pip install gradio
+    pip install "sfumato[web]"
     python examples/web.py --model output_ImageNet
 
 Without --model the embedded one draws. The page can be reached from this computer only. Sfumato's
@@ -83,8 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         gradio = import_module("gradio")
     except ImportError:
         raise sfumato.SfumatoError(
-            "The page needs Gradio. Install it (pip install gradio), or draw without a page: "
-            'sfumato generate "red heart" --walk way.gif.'
+            'The page needs Gradio. Install it (pip install "sfumato[web]"), or draw without a '
+            'page: sfumato generate "red heart" --walk way.gif.'
         ) from None
     draw = drawer(sfumato.load(args.model, device=args.device))
     page(gradio, draw).launch(server_name="127.0.0.1", server_port=args.port, share=False)

@@ -97,6 +97,23 @@ def test_the_copy_is_clean_and_the_original_as_it_was(messy, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_what_remains_is_said_last(messy, tmp_path):
+    save(photograph(7), messy / "file.png", "IMG_2034.jpg")
+    save(photograph(8, 10, 10), messy / "tiny.png", "a tiny one")
+    save(Image.new("RGB", (9, 9), "blue"), messy / "blank.png", "<p>blue</p>")  # left out
+    done = write_clean(check(messy), tmp_path / "clean")
+    again = check(tmp_path / "clean").counts()
+    assert done.remaining == {kind: count for kind, count in again.items() if count}
+    assert done.to_dict()["remaining"] == {"caption odd": 1, "tiny": 1}
+    assert done.text().splitlines()[-1] == (
+        "Findings that remain, for you to judge: 2. With an odd caption: 1. "
+        "Smaller than the training will show them: 1."
+    )
+    (tmp_path / "clean" / "tiny.png").unlink(), (tmp_path / "clean" / "file.png").unlink()
+    rest = write_clean(check(tmp_path / "clean"), tmp_path / "rest")
+    assert not rest.remaining and "Findings" not in rest.text()
+
+
 def test_captions_of_all_copies_stay_with_the_one_that_is_kept(messy, tmp_path):
     write_clean(check(messy), tmp_path / "clean")
     assert rows(tmp_path / "clean") == {

@@ -8,6 +8,7 @@ import tiny_encoders
 from PIL import Image
 
 from sfumato.errors import SfumatoError
+from sfumato.training import checkpoint
 from sfumato.training.journal import Journal
 from sfumato.training.recipe import load_recipe
 
@@ -40,7 +41,13 @@ def done(module, tmp_path_factory):
         patch.setenv("SFUMATO_CACHE", str(base / "cache"))
         patch.setattr(Journal, "sheet", lambda *_, **__: False)
         module.main([str(word) for word in arguments])
-    return base / "out"
+        yield base / "out"
+
+
+def kept_of(run) -> tuple[bytes, int]:
+    """The finished weights, and how many pictures the training has seen."""
+    seen = checkpoint.load_latest(run).state["images_seen"]
+    return (run / "model" / "model.safetensors").read_bytes(), seen
 
 
 def test_everything_that_the_seed_promises_is_there(done):
@@ -83,3 +90,41 @@ def test_tiny_imagenet_by_default(module, monkeypatch, tmp_path):
     with pytest.raises(SfumatoError, match="sfumato data fetch tiny-imagenet"):
         module.main(["--output_dir", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_call_draws_and_trains_no_more(module, done, monkeypatch, capsys):
+    weights, state = kept_of(done)
+
+    def again(*_, **__):
+        raise AssertionError("it trains again")
+
+    monkeypatch.setattr(module, "follow", again)
+    given = ["--output_dir", str(done), "--num_inference_steps", "5", "--device", "cpu"]
+    for film in done.glob("*.gif"):
+        film.unlink()
+    module.main([*given, "--classes", "blue cat", "--seed", "3"])
+    assert "holds a trained model, which draws. To train it on: sfumato train" in (
+        capsys.readouterr().out
+    )
+    assert [film.name for film in done.glob("*.gif")] == ["class_blue_cat_generation.gif"]
+    assert kept_of(done) == (weights, state)
+    with pytest.raises(SfumatoError, match="data.resolution = 16, not 32"):
+        module.main([*given, "--image_size", "32"])
+
+
+def test_the_rest_of_a_training_has_its_minutes_already(module, done, tmp_path, monkeypatch):
+    told = []
+
+    def asked(*_, training, **__):
+        told.append(training.get("minutes"))
+
+    monkeypatch.setattr(module, "Run", asked)
+    monkeypatch.setattr(module, "reader", lambda _: {})
+    monkeypatch.setattr(module, "follow", lambda *_, **__: {"interrupted": True})
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "recipe.toml").write_bytes((done / "recipe.toml").read_bytes())
+    for folder, *more in ((tmp_path / "new",), (begun,), (begun, "--minutes", "5")):
+        with pytest.raises(KeyboardInterrupt):
+            module.main(["--output_dir", str(folder), *more])
+    assert told == [60.0, None, 5.0]

@@ -61,6 +61,19 @@ def test_emoji_where_nothing_is_said(module, tmp_path, monkeypatch):
     assert asked == ["emoji"]
 
 
+def test_the_rest_of_a_training_has_its_minutes_already(module, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(module, "Run", lambda *_, training, **__: told.append(training["minutes"]))
+    monkeypatch.setattr(module, "follow", lambda *_, **__: {"interrupted": True})
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "recipe.toml").write_text('[data]\nname = "emoji"\n')
+    for folder, *more in ((tmp_path / "new",), (begun,), (begun, "--minutes", "5")):
+        with pytest.raises(KeyboardInterrupt):
+            module.main(["--output_dir", str(folder), *more])
+    assert told == [30.0, None, 5.0]
+
+
 def test_pictures_of_a_search(module, tmp_path, monkeypatch, capsys):
     asked = []
 

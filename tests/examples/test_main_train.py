@@ -17,8 +17,9 @@ from safetensors import safe_open
 import sfumato
 from sfumato.errors import SfumatoError
 from sfumato.training import checkpoint
-from sfumato.training.recipe import load_recipe
+from sfumato.training.recipe import load_recipe, recipe_of, resolve
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 BASE = {
     "batch_size": 4, "epochs": 2, "lr": 1e-3, "log_freq": 1, "warmup_steps": 0, "num_levels": 2,
     "image_size": 16, "device": "cpu", "seed": 0, "size": "tiny",
@@ -183,3 +184,15 @@ def test_device(base, module, squares, tmp_path):
     assert base.training.device == "cpu"
     with pytest.raises(SfumatoError, match="'abacus' is not usable"):
         module.main(command(squares, tmp_path / "output", device="abacus"))
+
+
+def test_the_rate_that_is_recommended_is_the_one_that_the_library_takes(module):
+    recipe = recipe_of({"network": {"name": "matryoshka", "levels": 2, "size": "small"},
+                        "training": {"batch_size": 32}})  # fmt: skip
+    rate = resolve(recipe, channels=3, resolution=64).training.learning_rate
+    readme = (EXAMPLES / "README.md").read_text("utf-8")
+    told = re.search(r"our own choice for this\s+network at batch 32 is (\S+)\.\s", readme)
+    helped = re.search(r"with batch 32 try (\S+) ", (EXAMPLES / "main_train.py").read_text("utf-8"))
+    assert told and helped and float(told[1]) == float(helped[1]) == rate
+    args = module.arguments([])
+    assert (args.num_levels, args.size, args.batch_size, args.image_size) == (2, "small", 32, 64)

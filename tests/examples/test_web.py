@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
+from PIL import Image
 
 import sfumato
 from sfumato.errors import SfumatoError
@@ -40,7 +41,7 @@ def test_as_many_pictures_as_asked_and_the_way_if_wanted(module, model):
 
 def test_without_gradio_one_sentence_says_what_to_do(module, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    with pytest.raises(SfumatoError, match=r"pip install gradio.*sfumato generate"):
+    with pytest.raises(SfumatoError, match=r"sfumato\[web\].*sfumato generate"):
         module.main([])
 
 
@@ -84,3 +85,26 @@ def test_the_page_is_for_this_computer_only(module, model, monkeypatch):
     with pytest.raises(Error, match="no prompt"):
         clicked(" ", 1, False, 0, None)
     assert len(clicked("red heart", 3, False, 0, None)[0]) == 3
+
+
+def test_gradio_itself_builds_the_page_and_draws(module, model):
+    # a hundred megabytes, so not among the tests' needs: .ci/run installs it at the end
+    gradio = pytest.importorskip("gradio", reason='needs pip install "sfumato[web]"')
+    page = module.page(gradio, module.drawer(model))
+    labels = {one["props"].get("label") for one in page.config["components"]}
+    assert {"Prompt", "Number of pictures", "Seed", "Show the process", "Pictures"} <= labels
+    (button,) = [one for one in page.fns.values() if one.targets]
+    pictures, way = button.fn("red heart", 2, True, 7, None)
+    wanted = model.generate("red heart", count=2, seed=7)
+    assert [p.tobytes() for p in pictures] == [p.tobytes() for p in wanted] and len(way) == 4
+    with pytest.raises(gradio.Error, match="no prompt"):
+        button.fn(" ", 1, False, 0, None)
+    gradio_client = pytest.importorskip("gradio_client")  # it comes with Gradio
+    try:
+        page.launch(server_name="127.0.0.1", share=False, prevent_thread_lock=True, quiet=True)
+        browser = gradio_client.Client(page.local_url, verbose=False, analytics_enabled=False)
+        drawn, _ = browser.predict("red heart", 1, False, 7, api_name="/clicked")
+        with Image.open(drawn[0]["image"]) as picture:
+            assert picture.size == wanted[0].size
+    finally:
+        page.close()

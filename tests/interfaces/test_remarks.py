@@ -1,10 +1,15 @@
 """Which words of a prompt are not read, compared with what the ids of shorter prompts are."""
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import model
 
+from sfumato.conditioning.frozen import Frozen
+from sfumato.conditioning.pretrained import pretrained
+from sfumato.conditioning.tfidf import Terms, TfIdf
 from sfumato.interfaces.cli.remarks import SHOWN, remarks, unknown, unread
 
 TEXT = model(16, 1, data={"name": "mine"})
@@ -34,6 +39,76 @@ def test_what_is_not_read_changes_nothing_and_what_is_read_does(words, gap):
         assert len(longer.encode(" ".join([*read, rest[0]])).ids) > TEXT.prompted.conditioner.length
     finally:
         longer.enable_truncation(8), longer.enable_padding(length=8, pad_id=0, pad_token="<pad>")
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory):
+    """``reading(kind)``: a model that reads prompts with an encoder of that kind."""
+    pytest.importorskip("transformers")
+    from tiny_encoders import clip, sentence, t5
+
+    makers = {"sentence": sentence, "t5": t5, "clip": clip}
+
+    def made(kind):
+        if kind == "tfidf":
+            prompted = TfIdf(Terms(("cat", "heart", "red"), (1.0, 1.0, 1.0)), 8, 6)
+        else:
+            folder = makers[kind](tmp_path_factory.mktemp("encoders") / f"tiny-{kind}")
+            prompted = Frozen(pretrained(kind, str(folder)), 8, 6)
+        return SimpleNamespace(prompted=SimpleNamespace(conditioner=prompted))
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"),
+    # of six places these take marks of beginning and end
+    [("tfidf", 6), ("sentence", 4), ("clip", 4), ("t5", 5)],
+)
+def test_every_encoder_says_what_it_does_not_read(reading, kind, fits):
+    made = reading(kind)
+    words = ["red", "heart", "cat"] * 3
+    assert unread(made, " ".join(words[:fits])) == ""
+    assert unread(made, " ".join(words)) == " ".join(words[fits:])
+    conditioner = made.prompted.conditioner
+    longer, read = conditioner.ids([" ".join(words), " ".join(words[:fits])])
+    assert longer.equal(read), "what is not read changes nothing"
+    [note] = remarks(made, [" ".join(words)], None, 3)
+    assert note.endswith(" ".join(words[fits:]))
+
+
+@pytest.mark.parametrize("kind", ["sentence", "clip", "t5"])
+def test_words_that_a_pretrained_encoder_does_not_know(reading, kind):
+    made = reading(kind)
+    assert list(unknown(made, "a RED heart…")) == []
+    assert list(unknown(made, "red «сердце»")) == ["сердце"]
+    assert list(unknown(made, "a cat 🙂")) == ["🙂"]
+    assert list(unknown(made, "red " * 9 + "сердце")) == [], "it is not read at all"
+
+
+def test_words_that_an_english_encoder_can_only_spell(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from tiny_encoders import sentence
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    # as the BERT of all-MiniLM-L6-v2 has it: English words and parts of them, other letters alone
+    letters = [*"абвгдежзиклмнопрстуыь", *"猫日本語"]
+    names = ["[UNK]", "red", "heart", "syn", "wave", "##th", "##wave", *letters]
+    names += [f"##{letter}" for letter in letters]
+    pieces = models.WordPiece({name: i for i, name in enumerate(names)}, unk_token="[UNK]")
+    tokenizer = Tokenizer(pieces)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    folder = sentence(tmp_path / "english")
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="[UNK]", model_max_length=32
+    ).save_pretrained(folder)
+    encoder = pretrained("sentence", str(folder))
+    made = SimpleNamespace(prompted=SimpleNamespace(conditioner=Frozen(encoder, 8, 24)))
+    assert list(unknown(made, "красное сердце, red heart")) == ["красное", "сердце"]
+    assert list(unknown(made, "red synthwave")) == [], "parts are no letters"
+    assert list(unknown(made, "кот")) == [], "too short to judge"
+    assert list(unknown(made, "猫日本語")) == [], "there a sign is a word"
+    assert list(unknown(made, "red dragon")) == ["dragon"]
 
 
 def test_a_model_of_classes_reads_every_word():

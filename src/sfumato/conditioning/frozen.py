@@ -50,6 +50,13 @@ class FrozenEncoder(ABC):
     def ids(self, prompts: list[str], length: int) -> Tensor:
         """(N, length) token numbers, then -1; an empty prompt is -1 throughout."""
 
+    def pieces(self, word: str) -> tuple[int, bool]:
+        """Into how many tokens a word falls, and whether one of them stands for unknown signs.
+
+        (0, False) where the encoder cannot tell.
+        """
+        return 0, False
+
     @abstractmethod
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """States (B, L, D) and pooled states (B, D), float32, of rows that are not empty."""

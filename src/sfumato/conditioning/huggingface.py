@@ -100,6 +100,12 @@ class Pretrained(FrozenEncoder):
             rows[i, : len(row)] = torch.tensor(row)
         return rows
 
+    def pieces(self, word: str) -> tuple[int, bool]:
+        given = self._tokenizer(word, add_special_tokens=False, split_special_tokens=True)
+        tokens = self._tokenizer.convert_ids_to_tokens(given["input_ids"])
+        # T5 begins a word with a space, which is no piece of it
+        return len(tokens) - tokens.count("▁"), self._tokenizer.unk_token in tokens
+
     def encode(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         mask = ids >= 0
         module = self._loaded().to(ids.device)

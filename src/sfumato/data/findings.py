@@ -84,6 +84,8 @@ SENTENCES = {
     "punctuation": "check.is.punctuation",
     "long": "check.is.long",
     "file_name": "check.is.file_name",
+    "markup": "check.is.markup",
+    "address": "check.is.address",
     "mojibake": "check.is.mojibake",
     "garbled": "check.is.garbled",
     "same_caption": "check.is.same_caption",

@@ -24,12 +24,14 @@ from sfumato.data.checking.clean_names import CleanNames
 from sfumato.data.checking.health import HealthReport
 from sfumato.data.checking.oddities import mended
 from sfumato.data.decode import UnreadablePicture, open_picture
-from sfumato.data.findings import remark, spoken
+from sfumato.data.findings import KINDS, remark, spoken
 from sfumato.data.scan import Scan
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 
 LEFT_OUT = "left-out.csv"
+STAYING = ("caption odd", "class imbalance", "tiny", "shape", "transparency", "grey")
+"""Findings for a person to judge, so a copy keeps them; missing captions are counted apart."""
 
 _ORIENTATION = 0x0112
 
@@ -45,6 +47,8 @@ class Cleaned:
         captions: captions whose letters were put right.
         uncaptioned: pictures in the copy that still lack a caption.
         left_out: (file name, kind of finding, reason in the user's language).
+        remaining: kind of finding -> how many of them the copy still has; those about classes as
+            they were before.
     """
 
     target: Path
@@ -53,6 +57,7 @@ class Cleaned:
     captions: int
     uncaptioned: int
     left_out: tuple[tuple[str, str, str], ...]
+    remaining: dict[str, int]
 
     @property
     def kept(self) -> int:
@@ -68,6 +73,7 @@ class Cleaned:
             "captions": self.captions,
             "without caption": self.uncaptioned,
             "left out": [list(row) for row in self.left_out],
+            "remaining": self.remaining,
         }
 
     def text(self) -> str:
@@ -80,6 +86,11 @@ class Cleaned:
             said += "\n" + translate("clean.captions", count=self.captions)
         if self.uncaptioned:
             said += "\n" + translate("clean.uncaptioned", count=self.uncaptioned)
+        if self.remaining:
+            named = ((KINDS[kind], count) for kind, count in self.remaining.items())
+            kinds = ". ".join(translate(key, count=count) for key, count in named)
+            total = sum(self.remaining.values())
+            said += "\n" + translate("clean.remaining", total=total, kinds=kinds)
         return said
 
 
@@ -157,7 +168,8 @@ def write_clean(
         raise SfumatoError(
             translate("clean.failed", why=error.strerror or type(error).__name__)
         ) from None
-    return Cleaned(target, copied, turned, mendings, bare, tuple(left_out))
+    remaining = _remaining(report, {name for name, _, _ in left_out})
+    return Cleaned(target, copied, turned, mendings, bare, tuple(left_out), remaining)
 
 
 @contextmanager
@@ -199,6 +211,18 @@ def _sorted(report: HealthReport, files: Scan) -> tuple[list[int], list[tuple[st
         reasons.setdefault(index, (kind, said))
     kept = [index for index in range(len(files.names)) if index not in reasons]
     return kept, [(files.names[index], *reasons[index]) for index in sorted(reasons)]
+
+
+def _remaining(report: HealthReport, gone: set[str]) -> dict[str, int]:
+    """What is neither left out nor mended, by kind."""
+    counts = {
+        kind: sum(
+            one.origin not in gone and one.kind != "mojibake"
+            for one in report.findings.get(kind, ())
+        )
+        for kind in STAYING
+    }
+    return {kind: count for kind, count in counts.items() if count}
 
 
 def _transfer(source: Path, target: Path) -> bool:

@@ -20,6 +20,13 @@ _NUMBERED = re.compile(
     r"[\s_\-()]*\d[\d\s_\-.()a-f]*",
     re.IGNORECASE,
 )
+_MARKUP = re.compile(
+    r"</?(a|abbr|b|blockquote|br|body|center|code|div|em|figure|font|h[1-6]|head|hr|html|i|iframe"
+    r"|img|li|ol|p|pre|script|small|span|strong|style|sub|sup|table|tbody|td|th|tr|u|ul)"
+    r"(\s[^<>]*=[^<>]*)?\s*/?>|&([a-z]{2,8}|#\d{2,6});",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"\b(https?|ftp)://\S|\bwww\.\w|[\w.+-]@[\w-]+\.\w{2,}", re.IGNORECASE)
 # Latin without phonetic signs, the Cyrillic of today, punctuation, common symbols, emoji
 _WRITTEN = re.compile(
     r"[ -~\u00a0-\u017f\u0218-\u021b\u0401-\u045f\u0490\u0491\u2010-\u203a\u20ac\u2116\u2122"
@@ -30,12 +37,15 @@ _WRITTEN = re.compile(
 def oddity(caption: str) -> tuple[str, dict[str, Any]] | None:
     """What is odd about one caption: (kind, values), see `sfumato.data.findings`; else None.
 
-    Only punctuation, a file's name ("IMG_1234"), letters decoded in the wrong encoding, or more
-    words than `LONGEST`.
+    Only punctuation, HTML ("<p>", "&amp;"), an address, a file's name ("IMG_1234"), letters decoded
+    in the wrong encoding, or more words than `LONGEST`.
     """
     shown = caption if len(caption) <= _SHOWN else caption[: _SHOWN - 1] + "…"
     if not any(sign.isalnum() or unicodedata.category(sign) == "So" for sign in caption):
         return "punctuation", {"caption": repr(shown)}
+    for kind, signs in (("markup", _MARKUP), ("address", _ADDRESS)):
+        if signs.search(caption):
+            return kind, {"caption": repr(shown)}
     if _PICTURE.fullmatch(caption) or _NUMBERED.fullmatch(caption):
         return "file_name", {"caption": repr(shown)}
     meant = mended(caption)

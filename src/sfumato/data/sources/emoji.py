@@ -35,11 +35,17 @@ STYLES: dict[str, tuple[str, str]] = {
 COLOUR_VISITS = 4
 """Names that tell a colour are 4% of all, and without help their words are learned last."""
 
+STORED = 64
+"""Side of the pictures in the archive, in pixels."""
+
 SPLITS = ("train", "held-out", "all")
 
 
 class EmojiSource:
     """The embedded emoji; see `Source`.
+
+    Attributes:
+        dimensions: (width, height) of each picture as stored.
 
     Args:
         size: side in pixels; the pictures are 64 and are resampled for any other.
@@ -69,6 +75,7 @@ class EmojiSource:
         self._rows = [
             row for row in rows if split == "all" or row["held_out"] == (split != "train")
         ]
+        self.dimensions = [(STORED, STORED)] * len(self._rows)
         # pages of the empty array cost nothing until a picture is written to them
         self._pixels = np.empty((len(self._rows), channels, size, size), dtype=np.uint8)
         self._decoded = np.zeros(len(self._rows), dtype=bool)

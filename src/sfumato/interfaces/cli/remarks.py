@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from sfumato.locale import translate
 
 if TYPE_CHECKING:
+    from sfumato.conditioning.frozen import FrozenEncoder
     from sfumato.model import TextToImage
 
 SHOWN = 200  # characters of what is not read, or not known
@@ -46,36 +48,41 @@ def remarks(
 
 def unread(model: TextToImage, prompt: str) -> str:
     """The end of a prompt that the model does not read, from the first word it does not finish."""
+    from sfumato.conditioning.frozen import Frozen
     from sfumato.conditioning.text_transformer import TextTransformer
+    from sfumato.conditioning.tfidf import TfIdf
+    from sfumato.conditioning.unread import cut
 
     conditioner = model.prompted.conditioner
-    if not isinstance(conditioner, TextTransformer):
+    if not isinstance(conditioner, Frozen | TextTransformer | TfIdf):
+        return ""  # a class is read whole or refused
+    words = prompt.split()
+
+    def too_long(last: int) -> bool:
+        text = " ".join(words[: last + 1])
+        return cut(conditioner, [text], conditioner.ids([text]))[0]
+
+    if not words or not too_long(len(words) - 1):
         return ""
-    conditioner.ids([prompt])  # sets the tokenizer as it is for drawing
-    text = " ".join(prompt.split())
-    encoding = conditioner.tokenizer.encode(text)
-    if not encoding.overflowing:
-        return ""
-    end = max(last for _, last in encoding.offsets)  # padding stands at 0
-    if text[end : end + 1] != " ":
-        end = text.rfind(" ", 0, end) + 1
-    return text[end:].strip()
+    return " ".join(words[bisect_left(range(len(words)), True, key=too_long) :])
 
 
 def unknown(model: TextToImage, prompt: str) -> Iterator[str]:
     """The words of a prompt that the model surely has not learned, as far as it reads them."""
+    from sfumato.conditioning.frozen import Frozen
     from sfumato.conditioning.text_transformer import TextTransformer
     from sfumato.conditioning.tfidf import TfIdf
 
     conditioner = model.prompted.conditioner
     if isinstance(conditioner, TfIdf):
         yield from conditioner.strange(prompt)
+    if isinstance(conditioner, Frozen):
+        yield from _spelt_out(conditioner.encoder, _read(model, prompt))
     if not isinstance(conditioner, TextTransformer):
         return
     conditioner.ids([prompt])  # sets the tokenizer as it is for drawing
-    text = " ".join(prompt.split())
     can_look_up = model.recipe.data.name == "emoji"
-    for word in text[: len(text) - len(unread(model, prompt))].split():
+    for word in _read(model, prompt):
         whole = conditioner.tokenizer.encode(word)
         pieces = [
             (piece, word[first:last])
@@ -93,6 +100,26 @@ def unknown(model: TextToImage, prompt: str) -> Iterator[str]:
         if share <= (_PIECES_LOOKED_UP if can_look_up else _PIECES):
             continue
         if not can_look_up or _plain(bare) not in _emoji_words():
+            yield bare
+
+
+def _read(model: TextToImage, prompt: str) -> list[str]:
+    """The words of a prompt that the model reads."""
+    words = prompt.split()
+    return words[: len(words) - len(unread(model, prompt).split())]
+
+
+def _spelt_out(encoder: FrozenEncoder, words: list[str]) -> Iterator[str]:
+    """Words in signs that a pretrained encoder does not know, or that it can only spell."""
+    for word in words:
+        bare = re.sub(r"^\W+|\W+$", "", word) or word
+        pieces, lost = encoder.pieces(bare)
+        if lost and _says_something(bare):
+            yield bare
+        # of Chinese and its neighbours a sign may be a word
+        wide = any(unicodedata.east_asian_width(sign) == "W" for sign in bare)
+        judged = len(bare) >= _LETTERS and bare.isalpha() and not wide
+        if not lost and judged and pieces > _PIECES * len(bare):
             yield bare
 
 
