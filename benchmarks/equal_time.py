@@ -173,7 +173,9 @@ def main() -> None:
     if not folders:
         names = [n for n in CONTENDERS if not wanted.only or any(part in n for part in wanted.only)]
         folders = {name: wanted.output / str(i) for i, name in enumerate(names)}
-        words = {"encoder": wanted.text_encoder, "vocabulary": 6144}
+        words = {"encoder": wanted.text_encoder}
+        if wanted.text_encoder == "scratch":
+            words["vocabulary"] = 6144
         if wanted.text_model:
             words["model"] = wanted.text_model
         seen = trained(names, wanted.output, wanted.minutes, wanted.autoencoder, words)

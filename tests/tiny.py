@@ -41,11 +41,17 @@ def squares(folder: Path, count: int = 10, side: int = 16) -> Path:
 
 def recipe(**changes: Mapping[str, Any]) -> Recipe:
     """Width 32, depth 1, one thread, float32; ten steps of eight pictures, in pixels."""
+    said = changes.get("conditioning", {})
+    words: dict[str, Any] = {}
+    if said.get("kind", "text") in ("auto", "text"):
+        words = {"tokens": 8}
+        if said.get("encoder", "scratch") == "scratch":
+            words |= {"layers": 1, "vocabulary": 120}
     start = recipe_of(
         {
             "data": {"resolution": 16},
             "network": {"width": 32, "depth": 1, "heads": 1},
-            "conditioning": {"layers": 1, "tokens": 8, "vocabulary": 120},
+            "conditioning": words,
             "latent": {"use": False, "width": 16, "channels": 4, "images": 48, "batch_size": 16},
             "sampling": {"steps": 4},
             "training": {

@@ -14,6 +14,7 @@ from torch import Tensor
 from sfumato.architecture import build_denoiser, latent_shape, pyramid_of
 from sfumato.conditioning.condition import Condition
 from sfumato.conditioning.prompted import Prompted
+from sfumato.conditioning.template import wrapped
 from sfumato.device import enough_memory, pick_device
 from sfumato.diffusion import (
     SAMPLERS,
@@ -243,9 +244,13 @@ class TextToImage:
         )
 
     def condition(self, prompts: Sequence[str]) -> Condition:
-        """The prompts as the network is told them; an empty one is the learned null."""
-        conditioner = self.prompted.conditioner
-        return conditioner(conditioner.ids(list(prompts)).to(self.device))
+        """The prompts as the network is told them; an empty one is the learned null.
+
+        A model trained on the names of classes in a template hears them in it here too.
+        """
+        conditioner, template = self.prompted.conditioner, self.recipe.conditioning.template
+        said = [wrapped(template, prompt) for prompt in prompts]
+        return conditioner(conditioner.ids(said).to(self.device))
 
     @torch.no_grad()
     def _walk(self, wish: Wish, part: slice, state: State | None = None) -> Iterator[Step]:

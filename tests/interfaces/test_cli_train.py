@@ -13,7 +13,7 @@ from PIL import Image
 
 import sfumato as library
 from sfumato.interfaces.cli.progress import Bar, Lines, Smooth, _closing, phase_name
-from sfumato.interfaces.cli.train import NetworkName, Size
+from sfumato.interfaces.cli.train import NetworkName, Size, Taken
 from sfumato.locale import messages
 from sfumato.training.divergence import Divergence
 from sfumato.training.sections import Network, Recipe, Start, Training
@@ -152,6 +152,7 @@ def test_choices_are_those_of_the_recipe():
     fields = Network.model_fields
     assert {name.value for name in NetworkName} == set(fields["name"].annotation.__args__)
     assert {size.value for size in Size} == set(fields["size"].annotation.__args__)
+    assert tuple(part.value for part in Taken) == Start().take
 
 
 def test_the_shown_loss_is_a_mean():
@@ -319,7 +320,7 @@ def test_the_text_encoder_stands_in_the_recipe(sfumato, pictures, tmp_path):
 def test_what_the_two_options_mean(tmp_path):
     from sfumato.interfaces.cli.train import TextEncoder, _conditioning
 
-    assert _conditioning(TextEncoder.labels, None) == {"kind": "labels"}
+    assert _conditioning(TextEncoder.labels, None) == {"kind": "labels", "encoder": "scratch"}
     hub = _conditioning(TextEncoder.t5, "google/flan-t5-small@main")
     assert (hub["model"], hub["revision"]) == ("google/flan-t5-small", "main")
     (tmp_path / "a@b").mkdir()
@@ -353,3 +354,46 @@ def test_recolour_is_refused_for_classes(sfumato, tmp_path):
     result = sfumato("train", tmp_path / "data", "-o", tmp_path / "run", "--recolour", *TINY)
     assert result.exit_code == 1
     assert "recolour is for coloured pictures with captions" in result.stderr
+
+
+def test_parts_of_a_model_are_taken(trained, sfumato, pictures, tmp_path):
+    from sfumato.training.recipe import load_recipe
+
+    run, _ = trained
+    some = ("--take", "network", "--take", "autoencoder")
+    result = sfumato("train", pictures, "-o", "run", "--from", run, *some, "--images", 8)
+    assert result.exit_code == 0, result.output
+    assert load_recipe(tmp_path / "run" / "recipe.toml").start.take == ("network", "autoencoder")
+    result = sfumato("train", pictures, "-o", "other", *some)
+    assert result.exit_code == 2 and "--from" in result.stderr
+
+
+def test_a_refused_command_leaves_no_run(trained, sfumato, pictures, tmp_path):
+    run, _ = trained
+    begin = ("train", pictures, "-o", "x", "--from", run, "--images", 8)
+    for wrong in (("--freeze", "inner"), ("--text-encoder", "tfidf"), ("--resolution", 32)):
+        result = sfumato(*begin, *wrong)
+        assert result.exit_code == 1, result.output
+        assert not (tmp_path / "x").exists()
+    assert "--take autoencoder" not in result.stderr and "--take text" in result.stderr
+    assert sfumato(*begin).exit_code == 0
+
+
+def test_names_of_classes_in_a_sentence(sfumato, pictures, tmp_path):
+    from sfumato.training.recipe import load_recipe
+
+    for name in ("red", "blue"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (16, 16), name).save(tmp_path / "data" / name / f"{number}.png")
+    more = ("--template", "a photo of a {} thing", "--images", 8, *TINY)
+    result = sfumato("train", "data", "-o", "run", *more)
+    assert result.exit_code == 0, result.output
+    wanted = load_recipe(tmp_path / "run" / "recipe.toml").conditioning
+    assert (wanted.kind, wanted.template) == ("text", "a photo of a {} thing")
+    assert "▁pho" in (tmp_path / "run" / "tokenizer.json").read_text("utf-8")
+    result = sfumato("train", "data", "-o", "other", "--text-encoder", "labels", *more)
+    assert result.exit_code == 1 and "--template (conditioning.template)" in result.stderr
+    result = sfumato("train", pictures, "-o", "captions", *more)  # nothing to put into it
+    assert result.exit_code == 0 and "is not used" in result.stderr
+    assert load_recipe(tmp_path / "captions" / "recipe.toml").conditioning.template is None

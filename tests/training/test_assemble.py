@@ -68,15 +68,15 @@ def test_the_target(name: str) -> None:
 
 def test_times_weights_drop_and_seed() -> None:
     found = learned(
-        diffusion={"times": "uniform", "weight": "min-snr", "time_mean": 0.3, "time_std": 0.7},
+        diffusion={"weight": "min-snr", "time_mean": 0.3, "time_std": 0.7},
         conditioning={"drop": 0.25},
         training={"seed": 9},
     )
     loss = found.criterion
-    assert (loss.times, loss.weight) == ("uniform", "min-snr")
+    assert (loss.times, loss.weight) == ("logit-normal", "min-snr")
     assert (loss.time_mean, loss.time_std, loss.seed) == (0.3, 0.7, 9)
     assert (found.drop, found.seed, found.length) == (0.25, 9, 3)
-    assert learned(diffusion={"times": "logit-normal"}).criterion.times == "logit-normal"
+    assert learned(diffusion={"times": "uniform"}).criterion.times == "uniform"
 
 
 def test_what_the_autoencoder_learns_and_how() -> None:

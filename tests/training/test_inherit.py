@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from tiny import recipe, squares
 from tokenizers import Tokenizer
 from torch import Tensor
 
 import sfumato
+from sfumato.conditioning.labels import Labels
 from sfumato.errors import SfumatoError
+from sfumato.training.recipe import changed, load_recipe, resolve, save_recipe
 from sfumato.training.run import Run
+from sfumato.training.start import recipe_for
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +91,6 @@ def test_a_frozen_part_stays(
     assert same(before, after, frozen) and not same(before, after, rest)
 
 
-def test_nothing_learns_is_refused(first: Path, other: Path, tmp_path: Path) -> None:
-    with pytest.raises(SfumatoError, match="nothing would learn"):
-        begun(other, tmp_path / "run", first, freeze=["network", "text"])
-
-
 def test_only_the_network_with_new_words(first: Path, other: Path, tmp_path: Path) -> None:
     run = Run(
         other,
@@ -130,15 +131,50 @@ def test_another_autoencoder_is_trained_where_it_is_not_taken(
     assert not same(tensors(first, "autoencoder"), tensors(tmp_path / "run", "autoencoder"), "")
 
 
-def test_what_does_not_fit_is_said(first: Path, other: Path, tmp_path: Path) -> None:
-    run = Run(
-        other, tmp_path / "run", start={"model": str(first)}, network={"width": 64}, training=SHORT
-    )
-    with pytest.raises(
-        SfumatoError,
-        match=r"The (text|network) of .* does not fit this run: network\.width is 32 there and 64",
-    ):
-        list(run.steps())
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"network": {"width": 64}}, r"does not fit this run: .*network\.width is 32 there and 64"),
+        ({"data": {"resolution": 32}}, r"--resolution \(data\.resolution\) is 16 there and 32"),
+        ({"conditioning": {"kind": "text", "encoder": "tfidf"}}, "is scratch there and tfidf here"),
+        ({"conditioning": {"kind": "none"}}, "The text .* only the rest: .*--take network"),
+        ({"start": {"freeze": ["inner"]}}, "no inner part to freeze"),
+        ({"start": {"freeze": ["network", "text"]}}, "nothing would learn"),
+        ({"latent": {"width": 15}, "start": {"take": ["text"]}}, "latent.width = 15 is odd"),
+    ],
+)
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_refused_leaves_nothing_behind(
+    first: Path, other: Path, tmp_path: Path, asked: dict[str, Any], said: str, there: bool
+) -> None:
+    out, start = tmp_path / "run", {"model": str(first), **asked.get("start", {})}
+    if there:
+        out.mkdir()
+    with pytest.raises(SfumatoError, match=said):
+        Run(other, out, training=SHORT, **{**asked, "start": start})
+    assert out.exists() == there and not (there and list(out.iterdir()))
+    if not there and "width" not in said:
+        Run(other, out, start={"model": str(first)}, training=SHORT)
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ({"freeze": ["text"]}, r"--freeze \(start\.freeze\) = text .* no model .* --from"),
+        ({"freeze": ["inner"]}, "no model is named"),
+        ({"freeze": ["autoencoder"]}, "autoencoder has no meaning"),
+        ({"model": "", "freeze": ["autoencoder"]}, "autoencoder has no meaning"),
+        ({"model": "", "take": ["network"], "freeze": ["text"]}, "text is not taken from .*--take"),
+        ({"model": "", "take": ["text"], "freeze": ["inner"]}, "network is not taken from"),
+    ],
+)
+def test_only_what_is_taken_can_be_frozen(
+    first: Path, tmp_path: Path, start: dict[str, Any], said: str
+) -> None:
+    if "model" in start:
+        start = {**start, "model": str(first)}
+    with pytest.raises(SfumatoError, match=said):
+        recipe_for(tmp_path / "run", "x", None, False, {"start": start})
 
 
 def test_another_side_or_network_is_named_as_the_option(
@@ -149,9 +185,6 @@ def test_another_side_or_network_is_named_as_the_option(
         Run(other, tmp_path / "run", start=start, network={"name": "unet"}, training=SHORT)
     lent = {"model": str(first), "take": ["text"]}  # then the network is one's own
     Run(other, tmp_path / "own", start=lent, network={"name": "patch-transformer"}, training=SHORT)
-    run = Run(other, tmp_path / "run", start=start, data={"resolution": 32}, training=SHORT)
-    with pytest.raises(SfumatoError, match=r"--resolution \(data\.resolution\) is 16 there and 32"):
-        list(run.steps())
     both = {**start, "inner": str(first)}
     with pytest.raises(SfumatoError, match=r"one model: --from \(start\.model\) .* --init-inner"):
         Run(other, tmp_path / "both", start=both, training=SHORT)
@@ -188,3 +221,75 @@ def test_a_network_that_is_taken_is_not_called_otherwise(
     lent = {"model": str(first), "take": ["autoencoder"]}
     run = Run(other, tmp_path / "new", start=lent, network={"size": "tiny"}, training=SHORT)
     assert run.recipe.network.size == "tiny"
+
+
+def classes(folder: Path, *names: str) -> Path:
+    """A folder of plain squares for each class."""
+    for shade, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for number in range(4):
+            picture = np.full((16, 16, 3), 60 * shade + 5 * number, np.uint8)
+            Image.fromarray(picture).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished model of the classes ant, bee and cat, as an older version wrote its recipe."""
+    folder = tmp_path_factory.mktemp("classed")
+    asked = recipe(conditioning={"drop": 0.5}, training={"images": 16})
+    run = Run(classes(folder / "data", "ant", "bee", "cat"), folder / "run", recipe=asked)
+    list(run.steps())
+    assert run.recipe.conditioning.vocabulary == 120, "left over from data with captions"
+    return folder / "run"
+
+
+STILL = {**SHORT, "images": 8, "learning_rate": 1e-30}
+"""One step that changes nothing: what is saved is what the run began with."""
+
+
+def test_classes_of_the_same_name_keep_what_they_learned(classed: Path, tmp_path: Path) -> None:
+    data = classes(tmp_path / "data", "bee", "cat", "dog", "emu")
+    run = Run(data, tmp_path / "run", start={"model": str(classed)}, training=STILL)
+    assert run.recipe.conditioning.vocabulary == 8192 and run.recipe.conditioning.drop == 0.5
+    (note,) = [note for step in run.steps() for note in step.notes if "by name" in note]
+    assert "4 classes the model knows 2" in note
+    before, after = tensors(classed), tensors(tmp_path / "run")
+    assert same(before, after, "network")
+    mine, theirs = (t["conditioner.embedding.weight"] for t in (after, before))
+    assert torch.equal(mine[[0, 1, 4]], theirs[[1, 2, 3]]), "bee, cat and the null"
+    assert not any(torch.equal(row, known) for row in mine[[2, 3]] for known in theirs)
+    assert sfumato.load(tmp_path / "run").generate("emu")[0].size == (16, 16)
+
+
+def test_the_same_classes_need_no_word(classed: Path, tmp_path: Path) -> None:
+    data = classes(tmp_path / "data", "ant", "bee", "cat")
+    run = Run(data, tmp_path / "run", start={"model": str(classed)}, training=STILL)
+    assert not any("by name" in note for note in run.notes)
+
+
+def test_new_classes_are_not_frozen(classed: Path, tmp_path: Path) -> None:
+    data = classes(tmp_path / "data", "bee", "dog")
+    start = {"model": str(classed), "freeze": ["text"]}
+    with pytest.raises(SfumatoError, match="has not learned 1 of the 2 classes.*Leave text out"):
+        Run(data, tmp_path / "run", start=start, training=STILL)
+    assert not (tmp_path / "run").exists()
+    start["take"] = ["network"]
+    with pytest.raises(SfumatoError, match="text is not taken"):
+        Run(data, tmp_path / "run", start=start, training=STILL)
+    Run(data, tmp_path / "run", start={**start, "freeze": ["network"]}, training=STILL)
+
+
+def test_rows_of_another_width_do_not_fit() -> None:
+    with pytest.raises(RuntimeError):
+        Labels(["a"], 8).adopt(Labels(["a"], 4))
+
+
+def test_a_recipe_of_before_goes_on(classed: Path, tmp_path: Path) -> None:
+    """What nothing looks at was accepted once, and stands in recipes that were written then."""
+    mine = changed(load_recipe(classed / "recipe.toml"), conditioning={"layers": 4, "tokens": 9})
+    assert resolve(mine, channels=3, resolution=16) == mine
+    old = tmp_path / "run"
+    old.mkdir()
+    save_recipe(mine, old / "recipe.toml")
+    assert Run(None, old, resume=True, training={"images": 24}).recipe.conditioning.layers == 4

@@ -15,7 +15,14 @@ from sfumato.data.example import Example, Report
 from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training import samples
-from sfumato.training.prepare import captions_of, kind_of, latents_of, pictures_of, vocabulary_of
+from sfumato.training.prepare import (
+    captions_of,
+    enlarged,
+    kind_of,
+    latents_of,
+    pictures_of,
+    vocabulary_of,
+)
 from sfumato.training.recipe import recipe_of, resolve
 
 
@@ -150,3 +157,33 @@ def test_a_sheet_shows_every_caption_once() -> None:
     shown = samples.prompts_for(asked, many)
     assert len(shown) == len(set(shown)) == samples.COUNT
     assert samples.prompts_for(asked, Handmade([("one",)])) == ["one"]
+
+
+def test_pictures_that_are_enlarged_are_mentioned_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SFUMATO_LANG", "en")
+    folder = squares(tmp_path / "squares", 5, side=16)
+    assert enlarged(open_source(folder, 16)) == []
+    [note] = enlarged(open_source(folder, 24))
+    assert "have 16 pixels a side or fewer; they are enlarged to 24" in note
+    for number in range(5, 8):  # five of eight are small, then five of ten
+        squares(tmp_path / str(number), 1, side=24)
+        (tmp_path / str(number) / "000.png").rename(folder / f"{number}.png")
+    assert enlarged(open_source(folder, 24)) == [note]
+    for number in (8, 9):
+        squares(tmp_path / str(number), 1, side=24)
+        (tmp_path / str(number) / "000.png").rename(folder / f"{number}.png")
+    assert enlarged(open_source(folder, 24)) == []
+    assert enlarged(Handmade([("a",)])) == []  # nobody knows
+
+
+def test_transparent_pictures_are_as_large_as_their_longer_side():
+    source = Handmade([("a",)])
+    source.dimensions = [(4, 8)]
+    assert len(enlarged(source)) == 1
+    source.channels = 4
+    assert enlarged(source) == []
+
+
+@pytest.mark.parametrize(("side", "notes"), [(64, 0), (128, 1)])
+def test_the_emoji_know_how_large_they_are_stored(side, notes):
+    assert len(enlarged(open_source("emoji", side))) == notes

@@ -340,10 +340,14 @@ def test_only_networks_of_pixels_nest(data: Path, tmp_path: Path, latents: bool)
 
 
 def test_a_plain_network_has_no_inside_to_freeze(data: Path, tmp_path: Path) -> None:
-    for asked in (tiny.recipe(), recipe(network={"levels": 1})):
-        run = Run(data, tmp_path / asked.network.name, recipe=asked, start={"freeze": ["inner"]})
+    out = tmp_path / "run"
+    for number, asked in enumerate((tiny.recipe(), recipe(network={"levels": 1}))):
+        model = tmp_path / str(number)
+        list(Run(data, model, recipe=changed(asked, training=STILL)).steps())
+        start = {"model": str(model), "freeze": ["inner"]}
         with pytest.raises(SfumatoError, match="no inner part to freeze"):
-            list(run.steps())
+            Run(data, out, start=start, training=STILL)
+        assert not out.exists()
 
 
 def test_training_lowers_the_loss_of_every_level(data: Path, tmp_path: Path) -> None:

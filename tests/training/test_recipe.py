@@ -308,9 +308,14 @@ def test_numbers_that_do_not_fit(sections: dict[str, Any], message: str) -> None
         resolved(**sections)
 
 
-def test_a_side_that_the_autoencoder_cannot_halve() -> None:
-    with pytest.raises(SfumatoError, match=r"data\.resolution = 100 .* Use 96 or 104"):
-        resolved(100)
+@pytest.mark.parametrize(("side", "near"), [(65, "64 or 72"), (100, "96 or 104")])
+def test_a_side_that_the_autoencoder_cannot_halve(side: int, near: str) -> None:
+    said = rf"= {side} is no multiple of 8.* Use {near}, or set latent\.use = false"
+    with pytest.raises(SfumatoError, match=said):
+        resolved(side)
+    assert resolved(side, latent={"use": False}).latent.use is False  # the second cure works
+    for multiple in map(int, near.split(" or ")):  # and so does the first
+        assert resolved(multiple).latent.use is True
 
 
 @pytest.mark.parametrize(
@@ -446,8 +451,52 @@ def test_what_is_predicted(sections: dict[str, Any], target: str, weight: str) -
     ],
 )
 def test_what_would_be_passed_over_is_refused(conditioning: dict[str, Any], field: str) -> None:
-    with pytest.raises(SfumatoError, match=f"conditioning.{field} = .* has no meaning with"):
+    with pytest.raises(SfumatoError, match=rf"conditioning\.{field}\)? = .* has no meaning with"):
         resolved(32, conditioning=conditioning)
+
+
+@pytest.mark.parametrize(
+    ("sections", "field"),
+    [
+        ({"network": {"name": "unet", "level_power": 2.0}}, "network.level_power"),
+        ({"network": {"name": "matryoshka", "levels": 1, "level_power": 0.5}}, "level_power"),
+        ({"network": {"name": "matryoshka", "levels": 1, "level_weights": [2.0]}}, "level_weights"),
+        ({"network": {"name": "context-unet", "heads": 4}}, "network.heads"),
+        ({"conditioning": {"kind": "text", "encoder": "tfidf", "layers": 4}}, "layers"),
+        ({"conditioning": {"encoder": "tfidf", "vocabulary": 90}}, "vocabulary"),
+        ({"conditioning": {"encoder": "t5", "vocabulary": 90}}, "vocabulary"),
+        ({"conditioning": {"kind": "labels", "layers": 4}}, "layers"),
+        ({"conditioning": {"kind": "labels", "vocabulary": 90}}, "vocabulary"),
+        ({"conditioning": {"kind": "labels", "tokens": 8}}, "tokens"),
+        ({"conditioning": {"kind": "labels", "encoder": "tfidf"}}, "conditioning.encoder"),
+        ({"conditioning": {"kind": "none", "drop": 0.3}}, "drop"),
+        ({"diffusion": {"times": "uniform", "time_mean": 0.5}}, "time_mean"),
+        ({"diffusion": {"times": "uniform", "time_std": 0.5}}, "time_std"),
+    ],
+)
+def test_what_nothing_looks_at_is_refused(sections: dict[str, Any], field: str) -> None:
+    def settled(asked: Recipe) -> Recipe:
+        return resolve(asked, channels=3, resolution=32, conditioning="text")
+
+    with pytest.raises(SfumatoError, match=rf"{field}\)? = .* has no meaning with .* Leave it out"):
+        settled(recipe_of(sections))
+    # the same recipe without that field comes back as it is, and so does one of an older version
+    name = field.split(".")[-1]
+    rest = {key: {k: v for k, v in one.items() if k != name} for key, one in sections.items()}
+    whole = settled(recipe_of(rest))
+    assert settled(whole) == whole
+    assert settled(changed(whole, training={"images": None})) == whole, (
+        "what is filled in is no wish"
+    )
+    older = changed(whole, **sections)
+    assert settled(older) == older
+
+
+def test_what_the_data_decide_may_need_it() -> None:
+    for kind in ("labels", "none"):
+        asked = recipe_of({"conditioning": {"layers": 1, "vocabulary": 90, "drop": 0.3}})
+        found = resolve(asked, channels=3, resolution=32, conditioning=kind)  # type: ignore[arg-type]
+        assert (found.conditioning.kind, found.conditioning.vocabulary) == (kind, 90)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,25 @@ class Labels(nn.Module):
         numbers = [self._number(prompt) for prompt in prompts]
         return torch.tensor(numbers, dtype=torch.long).reshape(-1, 1)
 
+    @torch.no_grad()
+    def adopt(self, given: Labels) -> list[str]:
+        """Take another's null, and its vectors of the classes that both know by name.
+
+        Args:
+            given: of the same width, and of any classes.
+        Returns:
+            The classes that begin fresh.
+        Raises:
+            RuntimeError: for another width.
+        """
+        theirs = {name.strip(): row for row, name in enumerate(given.classes)}
+        rows = [theirs.get(name.strip()) for name in self.classes]
+        pairs = [(mine, row) for mine, row in enumerate(rows) if row is not None]
+        pairs.append((len(self.classes), len(given.classes)))
+        mine, taken = (torch.tensor(numbers) for numbers in zip(*pairs, strict=True))
+        self.embedding.weight[mine] = given.embedding.weight[taken]
+        return [name for name, row in zip(self.classes, rows, strict=True) if row is None]
+
     def _number(self, prompt: str) -> int:
         name = prompt.strip()
         if not name:

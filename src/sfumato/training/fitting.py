@@ -12,27 +12,98 @@ OF_ENCODER = ("model", "revision", "features", "tokens", "template")
 """Of the section ``conditioning``, what another encoder or kind has no use for."""
 
 
-def check_conditioning(stated: Conditioning, kind: str) -> None:
-    """Nothing may be stated that this kind of conditioning would pass over.
+def idle(recipe: Recipe, kind: str) -> dict[tuple[str, str], str]:
+    """Fields that are stated although nothing in the run looks at them, and what it is instead.
 
+    What is left to the data ("auto") may come out otherwise with other data: then numbers of
+    words are no mistake.
+
+    Args:
+        kind: of conditioning, "auto" where it is not known yet.
+    Returns:
+        (section, field) -> the setting that passes it over.
+    """
+    wanted, network = recipe.conditioning, recipe.network
+    text, known = kind == "text", kind != "auto"
+    said = known and (wanted.kind != "auto" or wanted.encoder != "scratch")
+    reader = f'encoder = "{wanted.encoder}"' if text else f'kind = "{kind}"'
+    frozen, learned = text and wanted.encoder in FROZEN, text and wanted.encoder == "scratch"
+    matryoshka = network.name == "matryoshka"
+    kind_of_network = f'name = "{network.name}"'
+    levels = "levels = 1" if matryoshka else kind_of_network
+    times = f'times = "{recipe.diffusion.times}"'
+    uniform = recipe.diffusion.times == "uniform"
+    table = (
+        ("conditioning", "model", known and not frozen, reader),
+        ("conditioning", "revision", known and not frozen, reader),
+        ("conditioning", "features", known and not (text and wanted.encoder == "tfidf"), reader),
+        ("conditioning", "template", known and not text, reader),
+        ("conditioning", "encoder", known and not text, reader),
+        ("conditioning", "layers", said and not learned, reader),
+        ("conditioning", "vocabulary", said and not learned, reader),
+        ("conditioning", "tokens", said and not text, reader),
+        ("conditioning", "drop", said and kind == "none", reader),
+        ("network", "heads", network.name == "context-unet", kind_of_network),
+        ("network", "level_power", not matryoshka or network.levels == 1, levels),
+        ("network", "level_weights", not matryoshka or network.levels == 1, levels),
+        ("diffusion", "time_mean", uniform, times),
+        ("diffusion", "time_std", uniform, times),
+    )
+    return {
+        (section, field): instead
+        for section, field, unused, instead in table
+        if unused and getattr(getattr(recipe, section), field) != default(section, field)
+    }
+
+
+def default(section: str, field: str) -> Any:
+    """What a field of a recipe is where nothing is said."""
+    return getattr(getattr(Recipe(), section), field)
+
+
+def check_use(recipe: Recipe, kind: str, heads: int) -> None:
+    """Nothing may be stated that this run would pass over.
+
+    Args:
+        kind: of conditioning.
+        heads: by the law; what is filled in where nothing is said is no statement.
     Raises:
         SfumatoError: naming the field.
     """
-    if kind == "auto":
-        return
-    chosen = f'encoder = "{stated.encoder}"' if kind == "text" else f'kind = "{kind}"'
-    frozen = kind == "text" and stated.encoder in FROZEN
-    for field, used in (
-        ("model", frozen),
-        ("revision", frozen),
-        ("features", kind == "text" and stated.encoder == "tfidf"),
-        ("template", kind == "text"),
-    ):
-        value = getattr(stated, field)
-        if not used and value != Conditioning.model_fields[field].default:
+    tokens = recipe.conditioning.model_copy(update={"tokens": None}).length
+    law = {"heads": heads, "tokens": tokens}
+    for (section, field), instead in idle(recipe, kind).items():
+        value = getattr(getattr(recipe, section), field)
+        if value != law.get(field):
             raise SfumatoError(
-                f"conditioning.{field} = {value!r} has no meaning with {chosen}. "
-                "Leave it out, or choose conditioning that has a use for it."
+                f"{told(f'{section}.{field}')} = {value!r} has no meaning with {section}."
+                f"{instead}. Leave it out, or choose what has a use for it."
+            )
+
+
+def check_freeze(start: Start) -> None:
+    """Only what comes from a model may be kept from learning.
+
+    Raises:
+        SfumatoError: naming the part.
+    """
+    option, model = told("start.freeze"), start.model or start.inner
+    for part in start.freeze:
+        needed = "network" if part == "inner" else part
+        if part == "autoencoder":
+            raise SfumatoError(
+                f"{option} = autoencoder has no meaning: one that is taken from a model learns no "
+                "more anyway, and without a model it has to learn. Leave it out."
+            )
+        if model is None:
+            raise SfumatoError(
+                f"{option} = {part} would keep random numbers, as no model is named to begin "
+                f"with. Name one, {told('start.model')}, or leave {part} free."
+            )
+        if needed not in start.take:
+            raise SfumatoError(
+                f"{option} = {part} would keep random numbers, as the {needed} is not taken from "
+                f"{model}. Add {needed} to {told('start.take')}, or leave {part} free."
             )
 
 
@@ -49,8 +120,8 @@ def check_network(model: Recipe, start: Start, wishes: Mapping[str, Mapping[str,
         if wish not in (None, mine):
             raise SfumatoError(
                 f"{told(f'network.{field}')} = {wish}, but the network of "
-                f"{start.model or start.inner} is {mine} and stays so. Leave the option out, or do "
-                "not take the network (start.take in a recipe)."
+                f"{start.model or start.inner} is {mine} and stays so. Leave the option out, or "
+                f"the network out of {told('start.take')}."
             )
 
 
@@ -79,11 +150,6 @@ def differing(part: str, theirs: Recipe, mine: Recipe) -> str:
     return ", ".join(found)
 
 
-def without_anothers(model: Recipe, wishes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What of a model's conditioning goes where another encoder or kind is wished for."""
-    said, own = wishes.get("conditioning", {}), model.conditioning
-    fields = Conditioning.model_fields
-    named = ((said.get(name), getattr(own, name)) for name in ("kind", "encoder"))
-    if any(wish not in (None, "auto", mine) for wish, mine in named):
-        return {name: fields[name].default for name in OF_ENCODER}
-    return {"revision": None} if said.get("model") else {}
+def reads(conditioning: Conditioning) -> str:
+    """What reads the prompts: an encoder of text, classes, or nothing."""
+    return conditioning.encoder if conditioning.kind == "text" else conditioning.kind

@@ -16,8 +16,10 @@ from tqdm import tqdm
 from sfumato.architecture import Vocabulary
 from sfumato.conditioning import unread
 from sfumato.conditioning.condition import Conditioner
+from sfumato.conditioning.template import filled
 from sfumato.data.example import Example, Source
 from sfumato.errors import SfumatoError
+from sfumato.locale import translate
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training import files, words
 from sfumato.training.interrupt import Stop
@@ -33,6 +35,16 @@ def pictures_of(source: Source) -> Callable[[list[int]], Tensor]:
         return torch.from_numpy(images).float() / 127.5 - 1
 
     return pictures
+
+
+def enlarged(source: Source) -> list[str]:
+    """What a person should know if most pictures are stored smaller than they are shown."""
+    known = [pair for pair in getattr(source, "dimensions", ()) if min(pair)]
+    # with transparency the whole picture is fitted in, else its middle square
+    sides = sorted(max(pair) if source.channels == 4 else min(pair) for pair in known)
+    if not sides or (most := sides[len(sides) // 2]) >= source.size:
+        return []
+    return [translate("train.enlarged", pixels=most, size=source.size)]
 
 
 def kind_of(source: Source) -> Literal["text", "labels", "none"]:
@@ -71,7 +83,7 @@ def texts_of(example: Example, template: str | None = None) -> tuple[str, ...]:
     """
     if template is None or not example.label:
         return example.captions or ((example.label,) if example.label else ())
-    return (template.replace("{}", example.label),)
+    return (filled(template, example.label),)
 
 
 def template_of(source: Source, settings: Conditioning) -> str | None:

@@ -60,9 +60,9 @@ import tomli_w
 from pydantic import ValidationError
 
 from sfumato.errors import SfumatoError
-from sfumato.training.fitting import check_conditioning
+from sfumato.training.fitting import check_use
 from sfumato.training.levels import levels_of, micro_batch_limit
-from sfumato.training.sections import WIDEST, Recipe, Size
+from sfumato.training.sections import WIDEST, Recipe, Size, told
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -174,7 +174,12 @@ def resolve(
         use = resolution >= LATENTS_FROM and network.name not in PIXELS_ONLY
     side = resolution
     if use:
-        _fits("data.resolution", resolution, "latent.factor", latent.factor)
+        if resolution % latent.factor:
+            raise SfumatoError(
+                f"{told('data.resolution')} = {resolution} is no multiple of {latent.factor}, as "
+                f"an autoencoder (latent.factor = {latent.factor}) needs it. Use "
+                f"{_near(resolution, latent.factor)}, or set latent.use = false for pixels."
+            )
         side = resolution // latent.factor
     if network.name == "context-unet" and side > CONTEXT_SIDE:
         raise SfumatoError(
@@ -222,12 +227,11 @@ def resolve(
         weight = "velocity" if target == "x0" else "uniform"
     kind = recipe.conditioning.kind
     kind = conditioning if kind == "auto" and conditioning else kind
-    check_conditioning(recipe.conditioning, kind)
     grid = recipe.sampling.grid
     if grid == "auto":
         # the high levels hold noise for longer, and uniform times leave the end to one long step
         grid = "log-snr" if (levels or 1) > 1 else "uniform"
-    return changed(
+    settled = changed(
         recipe,
         data={"channels": channels, "resolution": resolution},
         network={
@@ -240,10 +244,7 @@ def resolve(
         conditioning={"kind": kind, "tokens": recipe.conditioning.length},
         latent={"use": use},
         diffusion={"target": target, "weight": weight},
-        sampling={
-            "threshold": _threshold(recipe.sampling.threshold, latents=use),
-            "grid": grid,
-        },
+        sampling={"threshold": _threshold(recipe.sampling.threshold, latents=use), "grid": grid},
         training={
             "images": images,
             "batch_size": batch,
@@ -253,6 +254,9 @@ def resolve(
             "ema_half_life_images": training.ema_half_life_images or 50_000 * batch / 128,
         },
     )
+    if settled != recipe:  # one with nothing left open was judged when it was written
+        check_use(recipe, kind, _heads(network.name, width))
+    return settled
 
 
 def _threshold(stated: str, *, latents: bool) -> str:
@@ -297,12 +301,15 @@ def _agree(field: str, stated: int | None, given: int) -> None:
 
 def _fits(field: str, value: int, divisor_field: str, divisor: int) -> None:
     if value % divisor:
-        below, above = value - value % divisor, value - value % divisor + divisor
-        near = f"{below} or {above}" if below else str(above)
         raise SfumatoError(
             f"{field} = {value} is not a multiple of {divisor_field} = {divisor}. "
-            f"Use {near}, or another {divisor_field}."
+            f"Use {_near(value, divisor)}, or another {divisor_field}."
         )
+
+
+def _near(value: int, divisor: int) -> str:
+    below, above = value - value % divisor, value - value % divisor + divisor
+    return f"{below} or {above}" if below else str(above)
 
 
 def _explain(error: ValidationError, settings: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ from sfumato.training.journal import Journal
 from sfumato.training.machine import threads_allowed
 from sfumato.training.objective import Reconstruction
 from sfumato.training.pace import Clock, Probe
-from sfumato.training.prepare import captions_of, template_of
+from sfumato.training.prepare import captions_of, enlarged, template_of
 from sfumato.training.processes import agreed, company
 from sfumato.training.recipe import changed, save_recipe
 from sfumato.training.recoloured import Recoloured
@@ -117,7 +117,7 @@ class Run:
         source = open_source(said.name, side, said.channels, broken_share=said.broken_share)
         self.source = Recoloured(source) if said.recolour else source
         self.recipe, self.notes = settled(asked, self.source, self.company)
-        self.notes += begin(self.folder, self.recipe, self.source, self.company)
+        self.notes += begin(self.folder, self.recipe, self.source, self.company) + enlarged(source)
 
     def steps(self) -> Iterator[TrainStep]:
         """Both trainings, step by step; at the end the model stands in ``out/model``.

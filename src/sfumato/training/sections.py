@@ -26,13 +26,16 @@ Size = Literal["tiny", "small", "base", "large"]
 OPTIONS = {
     "conditioning.encoder": "--text-encoder",
     "conditioning.kind": "--text-encoder",
+    "conditioning.template": "--template",
     "data.channels": "--channels",
     "data.resolution": "--resolution",
     "network.levels": "--num-levels",
     "network.name": "--network",
     "network.size": "--size",
+    "start.freeze": "--freeze",
     "start.inner": "--init-inner",
     "start.model": "--from",
+    "start.take": "--take",
 }
 """Of the command line, by which people set a field without knowing what it is called here."""
 

@@ -18,8 +18,8 @@ from sfumato.data.example import Source
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 from sfumato.training import files, words
-from sfumato.training.fitting import check_network, without_anothers
-from sfumato.training.inherit import inherited, origin
+from sfumato.training.fitting import check_freeze, check_network
+from sfumato.training.inherit import inherited, on_top, origin, rehearse
 from sfumato.training.machine import bf16_pays
 from sfumato.training.place import demand_place
 from sfumato.training.prepare import demand_classes, kind_of, texts_of
@@ -91,6 +91,7 @@ def recipe_for(
 def _begun(asked: Recipe, recipe: Recipe | None, named: Mapping[str, Any]) -> Recipe:
     """The recipe of a new run: where it starts from a model, the model's, and then the wishes."""
     parts = origin(asked.start)
+    check_freeze(asked.start)
     if parts is None:
         return asked
     wishes = recipe.model_dump(exclude_unset=True) if recipe else {}
@@ -98,8 +99,7 @@ def _begun(asked: Recipe, recipe: Recipe | None, named: Mapping[str, Any]) -> Re
         wishes[name] = {**wishes.get(name, {}), **fields}
     model = inherited(parts, asked.start, asked.network.levels)
     check_network(model, asked.start, wishes)
-    model = changed(model, conditioning=without_anothers(model, wishes))
-    return changed(model, **wishes)
+    return on_top(model, wishes)
 
 
 def _home(field: str, value: Any) -> str:
@@ -126,6 +126,10 @@ def _refuse_another(folder: Path, given: Recipe, wishes: dict[str, dict[str, Any
 def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Recipe, list[str]]:
     """The recipe with nothing left open, and what a person should know about it."""
     notes = []
+    template = recipe.conditioning.template
+    if template and not source.classes:
+        recipe = changed(recipe, conditioning={"template": None})
+        notes.append(translate("train.template", data=source.name, template=template))
     device: str = company.device.type
     precision: str = recipe.training.precision
     if precision == "auto":
@@ -135,9 +139,9 @@ def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Reci
         notes.append(translate("train.precision", precision=precision, why=why))
     kind: Literal["text", "labels", "none"] | None = None
     if recipe.conditioning.kind == "auto":
-        # an encoder that is named is wanted, also for the names of classes
-        named = recipe.conditioning.encoder != "scratch" and kind_of(source) != "none"
-        kind = "text" if named else kind_of(source)
+        # an encoder or a sentence that is named is wanted, also for the names of classes
+        named = recipe.conditioning.encoder != "scratch" or (template and source.classes)
+        kind = "text" if named and kind_of(source) != "none" else kind_of(source)
     elif recipe.conditioning.kind == "text":
         _can_be_read(recipe, source)
     elif recipe.conditioning.kind == "labels":
@@ -167,9 +171,11 @@ def begin(folder: Path, recipe: Recipe, source: Source, company: PartialState) -
     """Make the folder and write down recipe and data report; returns the report if it matters.
 
     Raises:
-        SfumatoError: if the run in the folder was begun with other pictures, or if its text
-            encoder cannot be had.
+        SfumatoError: before anything is written, if the text encoder cannot be had or the model
+            to begin with does not fit; if the run in the folder was begun with other pictures.
     """
+    classes = demand_classes(source) if recipe.conditioning.kind == "labels" else ()
+    begun = rehearse(recipe, origin(recipe.start, folder), classes)
     words.ensure(recipe, folder / TOKENIZER)  # long before it is needed
     report = source.report()
     company.wait_for_everyone()  # all have read what is there
@@ -179,7 +185,7 @@ def begin(folder: Path, recipe: Recipe, source: Source, company: PartialState) -
         save_recipe(recipe, folder / RECIPE)
         files.replace_bytes(folder / "data-report.txt", report.text(limit=10_000).encode())
     company.wait_for_everyone()
-    notes = [report.text()] if report.problems else []
+    notes = begun + ([report.text()] if report.problems else [])
     if len(source) < FEW:
         notes.append(translate("train.few", count=len(source)))
     return notes

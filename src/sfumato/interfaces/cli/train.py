@@ -57,6 +57,14 @@ class Part(str, Enum):
     inner = "inner"
 
 
+class Taken(str, Enum):
+    """What a model can lend to a run that begins with it."""
+
+    autoencoder = "autoencoder"
+    text = "text"
+    network = "network"
+
+
 @guarded
 def train(
     data: Annotated[
@@ -78,6 +86,9 @@ def train(
     ] = None,
     text_model: Annotated[
         str | None, typer.Option(metavar="MODEL", help=translate("help.train.text_model"))
+    ] = None,
+    template: Annotated[
+        str | None, typer.Option(metavar="TEXT", help=translate("help.train.template"))
     ] = None,
     images: Annotated[
         int | None, typer.Option(min=1, metavar="N", help=translate("help.train.images"))
@@ -114,6 +125,7 @@ def train(
     init_inner: Annotated[
         str | None, typer.Option(metavar="RUN", help=translate("help.train.inner"))
     ] = None,
+    take: Annotated[list[Taken] | None, choice(Taken, help=translate("help.train.take"))] = None,
     freeze: Annotated[list[Part] | None, choice(Part, help=translate("help.train.freeze"))] = None,
     resume_from: Annotated[
         str | None, typer.Option("--resume-from-checkpoint", hidden=True)
@@ -133,7 +145,7 @@ def train(
         raise typer.BadParameter(translate("train.no_data"))
     if channels not in (None, 1, 3, 4):
         raise typer.BadParameter(translate("train.channels"))
-    if freeze and not (start or init_inner or recipe):
+    if (freeze or take) and not (start or init_inner or recipe):
         raise typer.BadParameter(translate("train.freeze_what"))
     if text_model and text_encoder not in PRETRAINED and not (recipe or resume):
         raise typer.BadParameter(translate("train.text_model_what"))
@@ -145,6 +157,7 @@ def train(
         "start": {
             "model": _absolute(start),
             "inner": _absolute(init_inner),
+            "take": [part.value for part in take] if take else None,
             "freeze": [part.value for part in freeze] if freeze else None,
         },
         "network": {
@@ -152,7 +165,7 @@ def train(
             "name": network.value if network else None,
             "levels": num_levels,
         },
-        "conditioning": _conditioning(text_encoder, text_model),
+        "conditioning": {**_conditioning(text_encoder, text_model), "template": template},
         "training": {
             "images": images,
             "minutes": minutes,
@@ -184,8 +197,8 @@ def train(
 
 
 def _conditioning(encoder: TextEncoder | None, model: str | None) -> dict[str, str | None]:
-    if encoder is TextEncoder.labels:
-        return {"kind": "labels"}
+    if encoder is TextEncoder.labels:  # instead of one that a recipe names
+        return {"kind": "labels", "encoder": "scratch"}
     said: dict[str, str | None] = {"model": _absolute(model)}
     if model and "@" in model and not Path(model).expanduser().exists():  # a hub's revision
         said["model"], _, said["revision"] = model.partition("@")
