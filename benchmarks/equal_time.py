@@ -196,7 +196,8 @@ def main() -> None:
         "judge": judge.hash,
     }
     wanted.output.mkdir(parents=True, exist_ok=True)
-    (wanted.output / "table.json").write_text(json.dumps({**facts, "table": table}, indent=1))
+    name = "runs.json" if wanted.runs else "table.json"
+    (wanted.output / name).write_text(json.dumps({**facts, "table": table}, indent=1))
 
 
 if __name__ == "__main__":

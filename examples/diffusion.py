@@ -79,7 +79,7 @@ def train(args: argparse.Namespace) -> Source:
         conditioning={} if begun else reader(args.text_model),
         latent={"use": False},
         diffusion={"schedule": "linear", "target": "eps", "times": "uniform"},
-        training={} if finished else told,
+        training={"device": args.device} if finished else told,
     )
     if finished:
         print(

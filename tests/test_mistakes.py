@@ -488,10 +488,11 @@ def test_mistake_11_zero_init_erased(name, tmp_path):
     """At step 0 the output is 0 and every residual block the identity, in the network as it is
     built and put into a trainer."""
     patch = 2 if name.startswith("patch-") else 1
+    heads = {} if name == "context-unet" else {"heads": 2}  # it has no attention
     recipe = resolve(
         changed(
             Recipe(),
-            network={"name": name, "width": 32, "depth": 4, "heads": 2, "patch": patch},
+            network={"name": name, "width": 32, "depth": 4, "patch": patch, **heads},
             conditioning={"kind": "labels"},
             latent={"use": False},
         ),

@@ -143,7 +143,7 @@ def _recipe(config: dict[str, Any], folder: Path) -> Recipe:
             raise KeyError("data.resolution and data.channels")
         if max(data.resolution, recipe.conditioning.length) > MOST:
             raise ValueError(f"data.resolution or conditioning.tokens above {MOST}")
-        settled = resolve(recipe, channels=data.channels, resolution=data.resolution)
+        settled = resolve(recipe, channels=data.channels, resolution=data.resolution, strict=False)
     except (SfumatoError, KeyError, TypeError, ValueError) as error:
         raise SfumatoError(
             f"The recipe in {folder} is damaged ({error}). Copy it again."

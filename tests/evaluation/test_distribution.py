@@ -30,8 +30,9 @@ def test_the_floor_is_what_real_pictures_of_the_same_numbers_score(monkeypatch, 
         compare(draw.normal(size=(samples, WIDTH)), draw.normal(size=(real, WIDTH)), seed)
         for seed in range(6)
     ]
-    few, many = found[0]["samples"], found[0]["references"]
+    few, many = found[0]["frechet"]["count"], found[0]["references"]
     assert few == min(samples, real // 2) and many == min(400, real - few)
+    assert found[0]["kernel"]["count"] == samples
     expected = np.mean(
         [
             frechet(draw.normal(size=(few, WIDTH)), draw.normal(size=(many, WIDTH)))

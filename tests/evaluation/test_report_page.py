@@ -186,6 +186,7 @@ def test_bars_are_judged_on_both_sides():
         "report.bar.colours": False,
         "report.bar.alpha": True,
         "report.bar.copies": True,
+        "report.bar.near_copies": True,
         "report.bar.one": False,
         "report.bar.sixteen": True,
     }

@@ -527,3 +527,12 @@ def test_the_times_of_steps() -> None:
     assert resolved(32, network={"name": "matryoshka", "levels": 1}).sampling.grid == "uniform"
     stated = {"network": {"name": "matryoshka"}, "sampling": {"grid": "uniform"}}
     assert resolved(32, **stated).sampling.grid == "uniform"
+
+
+def test_what_is_there_already_is_not_judged_for_fields_that_nothing_looks_at() -> None:
+    """Models of earlier days lack fields that came later, and may hold idle ones."""
+    older = recipe_of({"conditioning": {"kind": "labels", "layers": 1, "vocabulary": 500}})
+    facts: dict[str, Any] = {"channels": 1, "resolution": 28, "conditioning": "labels"}
+    with pytest.raises(SfumatoError, match="has no meaning"):
+        resolve(older, **facts)
+    assert resolve(older, **facts, strict=False).conditioning.layers == 1

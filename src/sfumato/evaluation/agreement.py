@@ -63,9 +63,12 @@ def agreement(
         seed, purpose: of the resampling.
         things: (N,) what each shows; those of one thing are resampled together.
     Returns:
-        {"count", "things", "top1": {value, low, high, count, "real", "ratio": {...}}, "top5": ...}.
+        {"count", "top1": {value, low, high, count, "real", "ratio": {...}}, "top5": ...}, and
+        "things", how many, where they are given.
     """
-    found: dict[str, Any] = {"count": len(made), "things": len(set(things or range(len(made))))}
+    found: dict[str, Any] = {"count": len(made)}
+    if things is not None:
+        found["things"] = len(set(things))
     for top in TOPS:
         hits, ceiling = made < top, real < top
         share = ratio(hits, ceiling, seed, *purpose, "ratio", top, together=things)

@@ -20,8 +20,9 @@ from sfumato.data.decode import fit
 from sfumato.evaluation.bench import Bench, LeftOut, Part, places_of, shown
 from sfumato.evaluation.copies import closest, guard, pixels
 from sfumato.evaluation.distances import nearest, nearest_other
-from sfumato.evaluation.intervals import generator, share
+from sfumato.evaluation.intervals import generator, mean
 from sfumato.evaluation.parts import LEAST
+from sfumato.evaluation.plan import Wanted
 from sfumato.model import TextToImage
 
 TRAINING = 10_000  # training pictures whose pixels a sample is compared with, at most
@@ -37,6 +38,7 @@ def copied(bench: Bench) -> Part:
         raise LeftOut("report.left.time")
     draw = generator(bench.seed, "copies")
     training = np.sort(draw.permutation(reality.training)[:TRAINING])
+    honest = reality.unseen if len(reality.unseen) else training
     more = reality.images[:0] if reality.recoloured is None else reality.recoloured
     learned = np.concatenate([reality.images[training], more])
     copies = by_heart(bench.studio.model, learned[draw.permutation(len(learned))[:COPIES]])
@@ -67,23 +69,39 @@ def copied(bench: Bench) -> Part:
             if main == "held-out":
                 own = np.array([mine[place] for place in places_of(wanted).tolist()])
         else:
-            base = nearest_other(real[training])
+            base = nearest_other(known)[: len(training)]
         order, distance, near = closest(made, known)
-        by_copier = guard(closest(copier, known)[1], base)
-        numbers[name] = {**guard(distance, base, own), "copier": by_copier}
+        by_copier = guard(closest(copier, known)[1], base, bench.seed)
+        things = _things(bench, wanted, honest)
+        numbers[name] = {**guard(distance, base, bench.seed, own, things), "copier": by_copier}
         pictures[name] = [
             shown(images[i], wanted[i].prompt, f"{distance[i]:.3g}", real=learned[near[i]])
             for i in order[:8]
         ]
         if main == "held-out":
-            seen_pairs[name] = _seen_pairs(bench, name, training, known, base)
+            seen_pairs[name] = _seen_pairs(bench, name, training, known, base, honest)
     if seen_pairs and all(seen_pairs.values()):
         numbers["held-in"] = seen_pairs
     return {"numbers": numbers, "pictures": pictures}
 
 
+def _things(
+    bench: Bench, wanted: list[Wanted], honest: np.ndarray
+) -> tuple[list[str | None], list[str | None]] | None:
+    """What samples and honest pictures show, where designs of one thing are near twins."""
+    if bench.reality.kind != "pairs":
+        return None
+    labels = bench.reality.labels
+    return [labels[w.place] for w in wanted], [labels[i] for i in honest.tolist()]
+
+
 def _seen_pairs(
-    bench: Bench, name: str, training: np.ndarray, known: np.ndarray, base: np.ndarray
+    bench: Bench,
+    name: str,
+    training: np.ndarray,
+    known: np.ndarray,
+    base: np.ndarray,
+    honest: np.ndarray,
 ) -> dict[str, Any]:
     """The same for samples of pairs that were trained on; empty where there are too few.
 
@@ -96,7 +114,9 @@ def _seen_pairs(
     _, distance, near = closest(made, known)
     places = np.append(training, np.full(len(known) - len(training), -1))
     asked = places_of(wanted[: len(images)])
-    return {**guard(distance, base), "asked one": share(places[near] == asked).to_dict()}
+    things = _things(bench, wanted, honest)
+    same = mean(places[near] == asked, bench.seed, "asked", together=things and things[0])
+    return {**guard(distance, base, bench.seed, None, things), "asked one": same.to_dict()}
 
 
 def by_heart(model: TextToImage, images: np.ndarray) -> np.ndarray:

@@ -6,43 +6,67 @@ Real held-out pictures are not copies, yet have near neighbours among the traini
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from sfumato.evaluation.distances import nearest
-from sfumato.evaluation.intervals import share
+from sfumato.evaluation.intervals import Measured, bootstrap, mean, share
 
 QUANTILES = (0.01, 0.05, 0.5)
 SIDE = 32
 """Side to which pictures are reduced before pixels are compared."""
 
 
-def guard(made: np.ndarray, honest: np.ndarray, paired: np.ndarray | None = None) -> dict[str, Any]:
+def guard(
+    made: np.ndarray,
+    honest: np.ndarray,
+    seed: int,
+    paired: np.ndarray | None = None,
+    things: tuple[Sequence[object], Sequence[object]] | None = None,
+) -> dict[str, Any]:
     """Compare distances to the nearest training picture.
 
     Args:
         made: (N,) of the samples.
         honest: (M,) of real pictures that were not trained on.
+        seed: of the resampling: of samples and honest pictures, whose quantiles are estimates too.
         paired: (N,) of the real picture that each sample should resemble, where there is one.
+        things: what samples (N,) and honest pictures (M,) show; one thing is resampled together.
     Returns:
         "nearer than any": the share of samples nearer than every honest picture, which a single
         honest near twin brings to nothing; "nearer than quantiles": the share nearer than the
         honest 1%, 5% and 50% quantile, which is 1%, 5% and 50% for honest samples, and the number
-        to look at; "nearer than own": the share nearer than
-        the real picture of the same prompt (half, for honest samples).
+        to look at; "nearer than own": the share nearer than the real picture of the same prompt
+        (half, for honest samples).
     """
+    shown = things or (range(len(made)), range(len(honest)))
+    together = [*(("made", one) for one in shown[0]), *(("honest", one) for one in shown[1])]
+
+    def nearer(quantile: float) -> dict[str, float | int]:
+        def statistic(chosen: np.ndarray) -> float:
+            ours, theirs = chosen[chosen < len(made)], chosen[chosen >= len(made)] - len(made)
+            if not len(ours) or not len(theirs):
+                return float("nan")
+            return float((made[ours] < np.quantile(honest[theirs], quantile)).mean())
+
+        found = share(made < np.quantile(honest, quantile))
+        if 0 < found.value < 1:  # resampling says nothing of what none or all of them do
+            again = bootstrap(statistic, len(together), seed, f"{quantile}", together=together)
+            found = Measured(found.value, again.low, again.high, len(made))
+        return found.to_dict()
+
     found: dict[str, Any] = {
         "honest pictures": len(honest),
         "nearer than any": share(made < honest.min()).to_dict(),
-        "nearer than quantiles": {
-            f"{q:.0%}": share(made < np.quantile(honest, q)).to_dict() for q in QUANTILES
-        },
+        "nearer than quantiles": {f"{q:.0%}": nearer(q) for q in QUANTILES},
         "distance of samples": _quantiles(made),
         "distance of honest": _quantiles(honest),
     }
     if paired is not None:
-        found["nearer than own"] = share(made < paired).to_dict()
+        own = mean(made < paired, seed, "own", together=things[0] if things else None)
+        found["nearer than own"] = own.to_dict()
     return found
 
 

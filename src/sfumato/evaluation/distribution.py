@@ -25,30 +25,29 @@ def compare(samples: np.ndarray, real: np.ndarray, seed: int) -> dict[str, Any]:
 
     Args:
         samples, real: features (N, D), (M, D) of 8-bit, un-augmented pictures; at least 8 each.
-            Of more samples than half of the real pictures the first ones are taken.
         seed: of resampling and divisions.
     Returns:
         JSON: "frechet", "kernel", "precision", "recall", each with value, low, high, count,
         "halves" (half of the real pictures against the other half) and "perfect" (as many real
         pictures as there are samples against as many references, none in both: what perfect
-        samples of that number would score).
+        samples of that number would score).  The Frechet distance, whose size depends on the
+        numbers, takes half as many samples as there are real pictures at most.
     """
-    samples = samples[: len(real) // 2]
+    few = min(len(samples), len(real) // 2)
     # so few references that real pictures remain to take the part of the samples
-    references = min(REFERENCES, len(real) - len(samples))
-    draw = generator(seed, "references")
-    chosen = real[np.sort(draw.permutation(len(real))[:references])]
-    sizes = len(samples), references
+    references = min(REFERENCES, len(real) - few)
+    mixed = real[generator(seed, "references").permutation(len(real))]
+    chosen = mixed[:references]
     found: dict[str, Any] = {"references": references, "samples": len(samples)}
-    for name, distance, resampled in (
-        ("frechet", frechet, _frechet_resampled(samples, chosen, seed)),
-        ("kernel", kernel, kernel_resampled(samples, chosen, TIMES, seed)),
+    for name, distance, made, resampled in (
+        ("frechet", frechet, samples[:few], _frechet_resampled(samples[:few], chosen, seed)),
+        ("kernel", kernel, samples, kernel_resampled(samples, chosen, TIMES, seed)),
     ):
-        value = interval(distance(samples, chosen), resampled, len(samples), centred=True)
+        value = interval(distance(made, chosen), resampled, len(made), centred=True)
         found[name] = {
             **value.to_dict(),
-            "halves": float(halves(distance, real[: 2 * REFERENCES], seed).mean()),
-            "perfect": float(halves(distance, real, seed, sizes=sizes).mean()),
+            "halves": float(halves(distance, mixed[: 2 * REFERENCES], seed).mean()),
+            "perfect": float(halves(distance, real, seed, sizes=(few, references)).mean()),
         }
     found |= _manifolds(samples, real, seed)
     return found

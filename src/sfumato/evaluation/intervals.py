@@ -84,6 +84,8 @@ def bootstrap(
     """
     draw = generator(seed, "bootstrap", *purpose)
     clusters = _clusters(together) if together is not None else None
+    if clusters is not None and len(clusters) < 2:
+        clusters = None  # nothing to draw from
 
     def again() -> np.ndarray:
         if clusters is None:

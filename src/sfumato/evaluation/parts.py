@@ -38,6 +38,8 @@ def prompts_followed(bench: Bench) -> Part:
     if len(images) < LEAST:
         raise LeftOut("report.left.time")
     seen, places = bench.seen("held-in"), places_of(wanted)
+    if seen.known.sum() < LEAST:
+        raise LeftOut("report.left.labels")
     numbers: dict[str, Any] = {
         "labels": bench.ranked,
         "headline": headline(bench.ranked),
@@ -54,7 +56,7 @@ def prompts_followed(bench: Bench) -> Part:
             made, real = seen.ranks[known], bench.real_ranks(places[known])
             numbers[name] = by(named, made, real, bench.seed, _things(bench, places[known]))
     unseen, more = bench.held_out()
-    if len(more) >= LEAST:
+    if len(more) >= LEAST and bench.seen("held-out").known.sum() >= LEAST:
         seen_out, places_out = bench.seen("held-out"), places_of(unseen)
         numbers["held-out"] = _agreement(bench, seen_out, places_out, "held-out")
         _by_style(bench, numbers, seen_out, places_out)
@@ -72,7 +74,10 @@ def _agreement(bench: Bench, seen: Seen, places: np.ndarray, purpose: str) -> di
     return agreement(made, real, bench.seed, purpose, things=_things(bench, known))
 
 
-def _things(bench: Bench, places: np.ndarray) -> list[str | None]:
+def _things(bench: Bench, places: np.ndarray) -> list[str | None] | None:
+    """What is resampled together; classes of a data set are all there are, and no draw of any."""
+    if bench.reality.kind != "pairs":
+        return None
     return [bench.reality.labels[place] for place in places.tolist()]
 
 
@@ -103,6 +108,8 @@ def _second_language(bench: Bench, numbers: dict[str, Any]) -> None:
             continue
         places = places_of(asked[: len(images)])
         seen, first = bench.look(images, places), bench.seen(part)
+        if seen.known.sum() < LEAST:
+            continue
         found = _agreement(bench, seen, places, f"{part} {others[0]}")
         known = seen.known
         # both languages of the same pair and noise: resampled together

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -126,7 +126,8 @@ def read_reality(
     if not recolour:
         return found
     whole = Recoloured(open_source(data, size, channels))
-    more = range(len(whole.source), len(whole))
+    drawn = generator(seed, "recoloured").permutation(len(whole) - len(whole.source))[:MOST]
+    more = np.sort(drawn + len(whole.source)).tolist()
     return replace(found, recoloured=_pixels(whole, more, progress))
 
 
@@ -175,7 +176,7 @@ def _plain(parts: list[Source], seed: int, progress: Callable[[int, int], None] 
 
 
 def _pixels(
-    source: Source, places: range, progress: Callable[[int, int], None] | None
+    source: Source, places: Sequence[int], progress: Callable[[int, int], None] | None
 ) -> np.ndarray:
     images = np.empty((len(places), source.channels, source.size, source.size), dtype=np.uint8)
     for row, place in enumerate(places):

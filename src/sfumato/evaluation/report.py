@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from sfumato.evaluation import sections
-from sfumato.evaluation.bars import verdicts
+from sfumato.evaluation.bars import telling, verdicts
 from sfumato.evaluation.page import Words, gallery, number, percent, seconds, table, tile, whole
 
 Report = dict[str, Any]
@@ -126,8 +126,9 @@ def _tiles(say: Words, parts: dict[str, Any]) -> str:
         text = say("report.tile.colours.text", chance=percent(one["chance"]))
         found.append(tile(say("report.tile.colours"), percent(one["value"]), text))
     if "copies" in parts:
-        one = parts["copies"]["features"]["nearer than quantiles"]["5%"]
-        copier = parts["copies"]["features"]["copier"]["nearer than quantiles"]["5%"]
+        space = telling(parts["copies"])
+        one = parts["copies"][space]["nearer than quantiles"]["5%"]
+        copier = parts["copies"][space]["copier"]["nearer than quantiles"]["5%"]
         held = parts["copies"]["honest"] == "held-out"
         key = "report.tile.copies.text" if held else "report.tile.copies.training"
         text = say(key, copier=percent(copier["value"]))

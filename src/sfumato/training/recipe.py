@@ -153,6 +153,7 @@ def resolve(
     resolution: int,
     images_per_second: float | None = None,
     conditioning: Literal["text", "labels", "none"] | None = None,
+    strict: bool = True,
 ) -> Recipe:
     """Fill every None of the recipe by the law of ``network.size`` (see the module's text).
 
@@ -160,7 +161,8 @@ def resolve(
     steer by (fills ``auto``), ``images_per_second`` a measured rate. With ``training.minutes``
     and no ``training.images``, images = minutes * 60 * rate in whole batches; without a rate they
     stay None until one is known. ``minutes`` (no limit) and ``threads`` (a fact of the machine)
-    stay None. Pure and idempotent: a resolved recipe comes back unchanged.
+    stay None. Pure and idempotent: a resolved recipe comes back unchanged. Without ``strict``, for
+    models and runs that are there already, fields that nothing looks at are let be.
 
     Raises SfumatoError when numbers do not fit together.
     """
@@ -254,7 +256,7 @@ def resolve(
             "ema_half_life_images": training.ema_half_life_images or 50_000 * batch / 128,
         },
     )
-    if settled != recipe:  # one with nothing left open was judged when it was written
+    if strict and settled != recipe:  # one with nothing left open was judged when it was written
         check_use(recipe, kind, _heads(network.name, width))
     return settled
 

@@ -116,7 +116,8 @@ class Run:
         said, side = asked.data, asked.data.resolution
         source = open_source(said.name, side, said.channels, broken_share=said.broken_share)
         self.source = Recoloured(source) if said.recolour else source
-        self.recipe, self.notes = settled(asked, self.source, self.company)
+        kept = (self.folder / RECIPE).exists()
+        self.recipe, self.notes = settled(asked, self.source, self.company, kept)
         self.notes += begin(self.folder, self.recipe, self.source, self.company) + enlarged(source)
 
     def steps(self) -> Iterator[TrainStep]:

@@ -123,8 +123,14 @@ def _refuse_another(folder: Path, given: Recipe, wishes: dict[str, dict[str, Any
                 )
 
 
-def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Recipe, list[str]]:
-    """The recipe with nothing left open, and what a person should know about it."""
+def settled(
+    recipe: Recipe, source: Source, company: PartialState, kept: bool = False
+) -> tuple[Recipe, list[str]]:
+    """The recipe with nothing left open, and what a person should know about it.
+
+    Args:
+        kept: whether it is that of a run that is there already.
+    """
     notes = []
     template = recipe.conditioning.template
     if template and not source.classes:
@@ -151,6 +157,7 @@ def settled(recipe: Recipe, source: Source, company: PartialState) -> tuple[Reci
         channels=source.channels,
         resolution=source.size,
         conditioning=kind,
+        strict=not kept,
     )
     return recipe, notes
 

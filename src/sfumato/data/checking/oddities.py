@@ -23,10 +23,10 @@ _NUMBERED = re.compile(
 _MARKUP = re.compile(
     r"</?(a|abbr|b|blockquote|br|body|center|code|div|em|figure|font|h[1-6]|head|hr|html|i|iframe"
     r"|img|li|ol|p|pre|script|small|span|strong|style|sub|sup|table|tbody|td|th|tr|u|ul)"
-    r"(\s[^<>]*=[^<>]*)?\s*/?>|&([a-z]{2,8}|#\d{2,6});",
+    r"(\s[^<>]*)?/?>|&([a-z]{2,8}|#\d{2,6});",
     re.IGNORECASE,
 )
-_ADDRESS = re.compile(r"\b(https?|ftp)://\S|\bwww\.\w|[\w.+-]@[\w-]+\.\w{2,}", re.IGNORECASE)
+_ADDRESS = re.compile(r"\b(https?|ftp)://\S|\bwww\.\w|[\w.+-]@[\w-]+\.[a-z]{2,}", re.IGNORECASE)
 # Latin without phonetic signs, the Cyrillic of today, punctuation, common symbols, emoji
 _WRITTEN = re.compile(
     r"[ -~\u00a0-\u017f\u0218-\u021b\u0401-\u045f\u0490\u0491\u2010-\u203a\u20ac\u2116\u2122"

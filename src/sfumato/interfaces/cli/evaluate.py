@@ -162,6 +162,7 @@ _PHASES = {
     "second language": "phase.second",
     "apart": "phase.apart",
     "colours": "phase.colours",
+    "other colours": "phase.other_colours",
     "speed": "phase.speed",
     "swapped": "phase.swapped",
     "guidance": "phase.guidance",

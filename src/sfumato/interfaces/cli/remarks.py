@@ -49,6 +49,7 @@ def remarks(
 def unread(model: TextToImage, prompt: str) -> str:
     """The end of a prompt that the model does not read, from the first word it does not finish."""
     from sfumato.conditioning.frozen import Frozen
+    from sfumato.conditioning.template import wrapped
     from sfumato.conditioning.text_transformer import TextTransformer
     from sfumato.conditioning.tfidf import TfIdf
     from sfumato.conditioning.unread import cut
@@ -59,7 +60,7 @@ def unread(model: TextToImage, prompt: str) -> str:
     words = prompt.split()
 
     def too_long(last: int) -> bool:
-        text = " ".join(words[: last + 1])
+        text = wrapped(model.recipe.conditioning.template, " ".join(words[: last + 1]))
         return cut(conditioner, [text], conditioner.ids([text]))[0]
 
     if not words or not too_long(len(words) - 1):
