@@ -41,6 +41,12 @@ def test_what_is_not_read_changes_nothing_and_what_is_read_does(words, gap):
         longer.enable_truncation(8), longer.enable_padding(length=8, pad_id=0, pad_token="<pad>")
 
 
+def stand_in(conditioner):
+    """Of a model, what remarks look at."""
+    said = SimpleNamespace(conditioning=SimpleNamespace(template=None))
+    return SimpleNamespace(prompted=SimpleNamespace(conditioner=conditioner), recipe=said)
+
+
 @pytest.fixture(scope="module")
 def reading(tmp_path_factory):
     """``reading(kind)``: a model that reads prompts with an encoder of that kind."""
@@ -55,7 +61,7 @@ def reading(tmp_path_factory):
         else:
             folder = makers[kind](tmp_path_factory.mktemp("encoders") / f"tiny-{kind}")
             prompted = Frozen(pretrained(kind, str(folder)), 8, 6)
-        return SimpleNamespace(prompted=SimpleNamespace(conditioner=prompted))
+        return stand_in(prompted)
 
     return made
 
@@ -103,7 +109,7 @@ def test_words_that_an_english_encoder_can_only_spell(tmp_path):
         tokenizer_object=tokenizer, unk_token="[UNK]", model_max_length=32
     ).save_pretrained(folder)
     encoder = pretrained("sentence", str(folder))
-    made = SimpleNamespace(prompted=SimpleNamespace(conditioner=Frozen(encoder, 8, 24)))
+    made = stand_in(Frozen(encoder, 8, 24))
     assert list(unknown(made, "красное сердце, red heart")) == ["красное", "сердце"]
     assert list(unknown(made, "red synthwave")) == [], "parts are no letters"
     assert list(unknown(made, "кот")) == [], "too short to judge"
