@@ -38,7 +38,7 @@ def prompts_followed(bench: Bench) -> Part:
     if len(images) < LEAST:
         raise LeftOut("report.left.time")
     seen, places = bench.seen("held-in"), places_of(wanted)
-    if seen.known.sum() < LEAST:
+    if not seen.known.any():
         raise LeftOut("report.left.labels")
     numbers: dict[str, Any] = {
         "labels": bench.ranked,
@@ -56,7 +56,7 @@ def prompts_followed(bench: Bench) -> Part:
             made, real = seen.ranks[known], bench.real_ranks(places[known])
             numbers[name] = by(named, made, real, bench.seed, _things(bench, places[known]))
     unseen, more = bench.held_out()
-    if len(more) >= LEAST and bench.seen("held-out").known.sum() >= LEAST:
+    if len(more) >= LEAST and bench.seen("held-out").known.any():
         seen_out, places_out = bench.seen("held-out"), places_of(unseen)
         numbers["held-out"] = _agreement(bench, seen_out, places_out, "held-out")
         _by_style(bench, numbers, seen_out, places_out)
@@ -108,7 +108,7 @@ def _second_language(bench: Bench, numbers: dict[str, Any]) -> None:
             continue
         places = places_of(asked[: len(images)])
         seen, first = bench.look(images, places), bench.seen(part)
-        if seen.known.sum() < LEAST:
+        if not seen.known.any():
             continue
         found = _agreement(bench, seen, places, f"{part} {others[0]}")
         known = seen.known

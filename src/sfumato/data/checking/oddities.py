@@ -23,7 +23,7 @@ _NUMBERED = re.compile(
 _MARKUP = re.compile(
     r"</?(a|abbr|b|blockquote|br|body|center|code|div|em|figure|font|h[1-6]|head|hr|html|i|iframe"
     r"|img|li|ol|p|pre|script|small|span|strong|style|sub|sup|table|tbody|td|th|tr|u|ul)"
-    r"(\s[^<>]*)?/?>|&([a-z]{2,8}|#\d{2,6});",
+    r"(\s[^<>=]*=[^<>]*)?\s*/?>|&([a-z]{2,8}|#\d{2,6});",
     re.IGNORECASE,
 )
 _ADDRESS = re.compile(r"\b(https?|ftp)://\S|\bwww\.\w|[\w.+-]@[\w-]+\.[a-z]{2,}", re.IGNORECASE)
