@@ -45,6 +45,12 @@ class Scan:
     refused: dict[int, UnreadablePicture] = field(default_factory=dict)
     remarks: list[Problem] = field(default_factory=list)
 
+    def refuse_links(self) -> None:
+        """Pictures that lie outside of ``root``, which is resolved, are not opened."""
+        for index, path in enumerate(self.paths):
+            if not path.resolve().is_relative_to(self.root):
+                self.refused[index] = unreadable("link_away")
+
 
 def scan(folder: Path, split: str = "train") -> Scan:
     """Find the pictures of a folder and what is said about each.
@@ -68,9 +74,7 @@ def scan(folder: Path, split: str = "train") -> Scan:
         )
     result.names = pictures
     result.paths = [root / name for name in pictures]
-    for index, path in enumerate(result.paths):
-        if not path.resolve().is_relative_to(root):
-            result.refused[index] = unreadable("link_away")
+    result.refuse_links()
     tables = _metadata(files, result)
     sidecars = _sidecars(files)
     if tables or any(_sidecar(name, sidecars) for name in pictures):

@@ -163,6 +163,15 @@ class Bench:
         """Column in `scores_of` of what the real pictures show, -1 where it is not known."""
         return self._own[places]
 
+    def things(self, places: np.ndarray) -> list[str | None] | None:
+        """What the real pictures show, where designs of one thing succeed and fail together.
+
+        None for classes: they are all there are, and no draw of any.
+        """
+        if self.reality.kind != "pairs":
+            return None
+        return [self.reality.labels[place] for place in places.tolist()]
+
     def wishes(self, part: str, among: np.ndarray, count: int, language: str) -> list[Wanted]:
         """See `plan.wishes`; "held-in" and so on name the draw."""
         return wishes(self.reality, among, count, self.seed, part, language)

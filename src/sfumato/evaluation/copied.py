@@ -22,8 +22,8 @@ from sfumato.evaluation.copies import closest, guard, pixels
 from sfumato.evaluation.distances import nearest, nearest_other
 from sfumato.evaluation.intervals import generator, mean
 from sfumato.evaluation.parts import LEAST
-from sfumato.evaluation.plan import Wanted
 from sfumato.model import TextToImage
+from sfumato.pictures.tensors import to_numbers
 
 TRAINING = 10_000  # training pictures whose pixels a sample is compared with, at most
 COPIES = 512  # training pictures that the copier draws, at most
@@ -50,6 +50,7 @@ def copied(bench: Bench) -> Part:
         "honest": "held-out" if len(reality.unseen) else "training",
     }
     looked = bench.features(more) if len(more) else bench.real[:0]
+    things = _shown(bench, places_of(wanted), honest)
     pictures: dict[str, list[Part]] = {}
     seen_pairs: dict[str, Any] = {}
     for name, real, known, made, copier in (
@@ -62,17 +63,16 @@ def copied(bench: Bench) -> Part:
         ),
         ("pixels", pixels(reality.images), pixels(learned), pixels(images), pixels(copies)),
     ):
-        own = None
         if len(reality.unseen):
-            base, _ = nearest(real[reality.unseen], known)
-            mine = dict(zip(reality.unseen.tolist(), base.tolist(), strict=True))
-            if main == "held-out":
-                own = np.array([mine[place] for place in places_of(wanted).tolist()])
+            base, _ = nearest(real[honest], known)
         else:
             base = nearest_other(known)[: len(training)]
+        own = None
+        if main == "held-out":
+            mine = dict(zip(honest.tolist(), base.tolist(), strict=True))
+            own = np.array([mine[place] for place in places_of(wanted).tolist()])
         order, distance, near = closest(made, known)
         by_copier = guard(closest(copier, known)[1], base, bench.seed)
-        things = _things(bench, wanted, honest)
         numbers[name] = {**guard(distance, base, bench.seed, own, things), "copier": by_copier}
         pictures[name] = [
             shown(images[i], wanted[i].prompt, f"{distance[i]:.3g}", real=learned[near[i]])
@@ -85,14 +85,11 @@ def copied(bench: Bench) -> Part:
     return {"numbers": numbers, "pictures": pictures}
 
 
-def _things(
-    bench: Bench, wanted: list[Wanted], honest: np.ndarray
+def _shown(
+    bench: Bench, asked: np.ndarray, honest: np.ndarray
 ) -> tuple[list[str | None], list[str | None]] | None:
-    """What samples and honest pictures show, where designs of one thing are near twins."""
-    if bench.reality.kind != "pairs":
-        return None
-    labels = bench.reality.labels
-    return [labels[w.place] for w in wanted], [labels[i] for i in honest.tolist()]
+    ours, theirs = bench.things(asked), bench.things(honest)
+    return None if ours is None or theirs is None else (ours, theirs)
 
 
 def _seen_pairs(
@@ -114,7 +111,7 @@ def _seen_pairs(
     _, distance, near = closest(made, known)
     places = np.append(training, np.full(len(known) - len(training), -1))
     asked = places_of(wanted[: len(images)])
-    things = _things(bench, wanted, honest)
+    things = _shown(bench, asked, honest)
     same = mean(places[near] == asked, bench.seed, "asked", together=things and things[0])
     return {**guard(distance, base, bench.seed, None, things), "asked one": same.to_dict()}
 
@@ -132,7 +129,7 @@ def by_heart(model: TextToImage, images: np.ndarray) -> np.ndarray:
     found = [images[:0]]
     with torch.no_grad():
         for first in range(0, len(images), 64):
-            part = torch.from_numpy(images[first : first + 64]).float() / 127.5 - 1
+            part = to_numbers(images[first : first + 64])
             latents = model.autoencoder.encode(part.to(model.device))
             drawn = model.pictures(latents)
             found.append(np.stack([fit(p, model.size, model.channels) for p in drawn]))

@@ -54,7 +54,7 @@ def prompts_followed(bench: Bench) -> Part:
         named = [of[place] for place in places[known]]
         if len(set(named)) > 1:
             made, real = seen.ranks[known], bench.real_ranks(places[known])
-            numbers[name] = by(named, made, real, bench.seed, _things(bench, places[known]))
+            numbers[name] = by(named, made, real, bench.seed, bench.things(places[known]))
     unseen, more = bench.held_out()
     if len(more) >= LEAST and bench.seen("held-out").known.any():
         seen_out, places_out = bench.seen("held-out"), places_of(unseen)
@@ -71,14 +71,7 @@ def prompts_followed(bench: Bench) -> Part:
 def _agreement(bench: Bench, seen: Seen, places: np.ndarray, purpose: str) -> dict[str, Any]:
     known = places[seen.known]
     real, made = bench.real_ranks(known), seen.ranks[seen.known]
-    return agreement(made, real, bench.seed, purpose, things=_things(bench, known))
-
-
-def _things(bench: Bench, places: np.ndarray) -> list[str | None] | None:
-    """What is resampled together; classes of a data set are all there are, and no draw of any."""
-    if bench.reality.kind != "pairs":
-        return None
-    return [bench.reality.labels[place] for place in places.tolist()]
+    return agreement(made, real, bench.seed, purpose, things=bench.things(known))
 
 
 def _by_style(bench: Bench, numbers: dict[str, Any], seen: Seen, places: np.ndarray) -> None:
@@ -86,7 +79,7 @@ def _by_style(bench: Bench, numbers: dict[str, Any], seen: Seen, places: np.ndar
     styles = [bench.reality.styles[place] for place in known.tolist()]
     if len(set(styles)) > 1:
         made, real = seen.ranks[seen.known], bench.real_ranks(known)
-        found = by(styles, made, real, bench.seed, _things(bench, known))
+        found = by(styles, made, real, bench.seed, bench.things(known))
         numbers["held-out styles"] = found
 
 
@@ -115,7 +108,7 @@ def _second_language(bench: Bench, numbers: dict[str, Any]) -> None:
         # both languages of the same pair and noise: resampled together
         one = first.ranks[: len(images)][known] < 5
         lost = one.astype(float) - (seen.ranks[known] < 5)
-        things = _things(bench, places[known])
+        things = bench.things(places[known])
         found["loss"] = mean(lost, bench.seed, "loss", part, together=things).to_dict()
         found["language"] = others[0]
         numbers[f"{part} second language"] = found

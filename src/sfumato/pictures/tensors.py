@@ -1,7 +1,8 @@
-"""Tensors in [-1, 1] to pictures of 8 bits."""
+"""Tensors in [-1, 1] to pictures of 8 bits, and 8 bits to tensors."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -13,6 +14,11 @@ from sfumato.errors import SfumatoError
 HAZE = 3.5 / 255
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+def to_numbers(images: np.ndarray) -> Tensor:
+    """uint8 (..., C, H, W) as data sets hold them -> float32 in [-1, 1], as networks see them."""
+    return torch.from_numpy(images).float() / 127.5 - 1
 
 
 def to_pictures(x: Tensor) -> list[Image.Image]:

@@ -21,6 +21,7 @@ from sfumato.data.example import Example, Source
 from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 from sfumato.networks.autoencoder import Autoencoder
+from sfumato.pictures.tensors import to_numbers
 from sfumato.training import files, words
 from sfumato.training.interrupt import Stop
 from sfumato.training.objective import Captions
@@ -32,7 +33,7 @@ def pictures_of(source: Source) -> Callable[[list[int]], Tensor]:
 
     def pictures(positions: list[int]) -> Tensor:
         images = np.stack([source[i].image for i in positions])
-        return torch.from_numpy(images).float() / 127.5 - 1
+        return to_numbers(images)
 
     return pictures
 

@@ -14,7 +14,6 @@ import re
 from pathlib import Path
 
 from sfumato.data.captions import clean_captions, decode_text
-from sfumato.data.decode import unreadable
 from sfumato.data.example import Problem
 from sfumato.data.places import found_in, required
 from sfumato.data.scan import EXTENSIONS, Scan
@@ -112,12 +111,11 @@ def scan_flickr(root: Path, split: str) -> Scan:
             reason = "has no caption; left out"
             result.remarks.append(Problem(name, reason, topic="caption missing"))
             continue
-        if not path.resolve().is_relative_to(images):
-            result.refused[len(result.names)] = unreadable("link_away")
         result.paths.append(path)
         result.names.append(name)
         result.captions.append(texts)
         result.labels.append(None)
+    result.refuse_links()
     if not result.names:
         raise SfumatoError(
             f"{images} holds no picture of the {split} part that {table.name} names. "

@@ -17,7 +17,6 @@ from collections import Counter
 from pathlib import Path
 
 from sfumato.data.captions import decode_text
-from sfumato.data.decode import unreadable
 from sfumato.data.example import Problem
 from sfumato.data.places import found_in, required
 from sfumato.data.scan import EXTENSIONS, Scan
@@ -85,9 +84,7 @@ def scan_tiny(root: Path, split: str) -> Scan:
     if not result.names:
         part = "train/<wnid>/images" if split == "train" else "val/images"
         raise SfumatoError(f"{folder} has no pictures in {part}. Unpack the whole archive.")
-    for index, path in enumerate(result.paths):
-        if not path.resolve().is_relative_to(folder):
-            result.refused[index] = unreadable("link_away")
+    result.refuse_links()
     return result
 
 
