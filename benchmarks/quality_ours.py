@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sfumato.architecture import Vocabulary
 from sfumato.training.finish import finished
-from sfumato.training.recipe import UNPLANNED_WARMUP
+from sfumato.training.law import UNPLANNED_WARMUP
 from sfumato.training.run import Run
 from sfumato.training.trainer import Trainer
 

@@ -18,7 +18,7 @@ from sfumato.diffusion import SAMPLERS, SCHEDULES, TARGETS
 from sfumato.interfaces.cli.generate import SamplerName
 from sfumato.interfaces.cli.train import NetworkName, Size
 from sfumato.training import sections
-from sfumato.training.recipe import LAW
+from sfumato.training.law import LAW
 
 SOURCE = Path(__file__).parents[1] / "src" / "sfumato"
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -41,7 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "card": {"conditioning.locate", "data", "training.recipe", "training.sections"},
     "storage": {
         "diffusion", "networks", "conditioning", "architecture", "card", "manifest",
-        "training.files", "training.recipe", "training.sections",
+        "training.files", "training.law", "training.recipe", "training.sections",
     },
     "model": {
         "diffusion", "networks", "conditioning", "pictures", "architecture", "device", "storage",
@@ -53,7 +53,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluation": {
         "diffusion", "networks", "conditioning", "data", "pictures",
-        "architecture", "device", "model", "storage", "training",
+        "architecture", "device", "manifest", "model", "storage", "training",
     },
     "interfaces": {
         "diffusion", "networks", "conditioning", "data", "pictures",

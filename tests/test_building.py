@@ -17,7 +17,7 @@ from sfumato.architecture import (
 )
 from sfumato.conditioning.text_transformer import TextTransformer, learn_tokenizer
 from sfumato.errors import SfumatoError
-from sfumato.training.recipe import resolve
+from sfumato.training.law import resolve
 
 WORDS = Vocabulary(learn_tokenizer(["red heart", "blue"], 60))
 

@@ -47,7 +47,8 @@ from sfumato.diffusion.randomness import normal
 from sfumato.model import TextToImage
 from sfumato.pictures.tensors import to_pictures
 from sfumato.training import checkpoint
-from sfumato.training.recipe import changed, resolve
+from sfumato.training.law import resolve
+from sfumato.training.recipe import changed
 from sfumato.training.sections import Recipe
 
 

@@ -66,7 +66,9 @@ def test_leaving_the_solution_is_a_loss_where_the_sampler_adds_no_noise():
     def make(steps: int) -> np.ndarray:
         return textures(1.5) + 0.02 * (steps > 100)
 
-    assert any("100 to 250 steps: difference" in x for x in more_steps.worse(judged(make, ["ddim"])))
+    assert any(
+        "100 to 250 steps: difference" in x for x in more_steps.worse(judged(make, ["ddim"]))
+    )
     assert not any("difference" in x for x in more_steps.worse(judged(make, ["ddpm"])))
 
 

@@ -15,7 +15,8 @@ from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.conditioning.text_transformer import learn_tokenizer
 from sfumato.model import TextToImage
 from sfumato.training import checkpoint
-from sfumato.training.recipe import changed, recipe_of, resolve
+from sfumato.training.law import resolve
+from sfumato.training.recipe import changed, recipe_of
 from sfumato.training.sections import Recipe
 
 COLOURS = {

@@ -40,11 +40,11 @@ from sfumato.conditioning.prompted import Prompted
 from sfumato.conditioning.tfidf import Terms
 from sfumato.conditioning.vocabulary import Vocabulary, vocabulary_behind
 from sfumato.errors import SfumatoError
-from sfumato.manifest import MANIFEST as MANIFEST
-from sfumato.manifest import intact, manifest_of, stated
+from sfumato.manifest import MANIFEST, intact, manifest_of, stated
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training.files import cause, flush_folder, replace, write_bytes
-from sfumato.training.recipe import recipe_of, resolve
+from sfumato.training.law import resolve
+from sfumato.training.recipe import recipe_of
 from sfumato.training.sections import WIDEST, Recipe
 
 FORMAT = "sfumato-model/1"

@@ -17,7 +17,8 @@ from safetensors import safe_open
 import sfumato
 from sfumato.errors import SfumatoError
 from sfumato.training import checkpoint
-from sfumato.training.recipe import load_recipe, recipe_of, resolve
+from sfumato.training.law import resolve
+from sfumato.training.recipe import load_recipe, recipe_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 BASE = {

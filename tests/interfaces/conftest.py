@@ -18,7 +18,8 @@ from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.conditioning.text_transformer import learn_tokenizer
 from sfumato.interfaces.cli.app import app
 from sfumato.model import TextToImage
-from sfumato.training.recipe import recipe_of, resolve
+from sfumato.training.law import resolve
+from sfumato.training.recipe import recipe_of
 
 
 def make_model(resolution: int, channels: int, latents: bool = False) -> TextToImage:

@@ -21,8 +21,8 @@ from sfumato.data.example import Example, Report
 from sfumato.diffusion import SCHEDULES, TARGETS, grid
 from sfumato.errors import SfumatoError
 from sfumato.training.assemble import autoencoder_training, diffusion, fresh, reconstruction
+from sfumato.training.law import resolve
 from sfumato.training.objective import Captions
-from sfumato.training.recipe import resolve
 from sfumato.training.sections import Recipe
 
 WORDS = Vocabulary(learn_tokenizer(["a red square"], 60))

@@ -17,7 +17,8 @@ from torch import Tensor
 import sfumato
 from sfumato.conditioning.labels import Labels
 from sfumato.errors import SfumatoError
-from sfumato.training.recipe import changed, load_recipe, resolve, save_recipe
+from sfumato.training.law import resolve
+from sfumato.training.recipe import changed, load_recipe, save_recipe
 from sfumato.training.run import Run
 from sfumato.training.start import recipe_for
 

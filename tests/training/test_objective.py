@@ -19,8 +19,8 @@ from sfumato.conditioning.text_transformer import learn_tokenizer
 from sfumato.data.order import indices
 from sfumato.diffusion import DiffusionLoss, randomness
 from sfumato.diffusion.loss import times
+from sfumato.training.law import resolve
 from sfumato.training.objective import Captions, Diffusion, Reconstruction
-from sfumato.training.recipe import resolve
 
 PICTURES = torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(3)) * 2 - 1
 TEXTS = [["red"], ["green", "dark green", "moss"], ["blue"], [""], ["sky", "sea"], ["a"], ["b"]]

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from sfumato.architecture import Vocabulary, build_autoencoder, build_prompted
 from sfumato.conditioning.text_transformer import learn_tokenizer
 from sfumato.training import checkpoint
+from sfumato.training.law import resolve
 from sfumato.training.optimizer import Optimizer, orthogonalized, parameter_groups
-from sfumato.training.recipe import resolve
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

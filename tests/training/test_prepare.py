@@ -15,6 +15,7 @@ from sfumato.data.example import Example, Report
 from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training import samples
+from sfumato.training.law import resolve
 from sfumato.training.prepare import (
     captions_of,
     enlarged,
@@ -23,7 +24,7 @@ from sfumato.training.prepare import (
     pictures_of,
     vocabulary_of,
 )
-from sfumato.training.recipe import recipe_of, resolve
+from sfumato.training.recipe import recipe_of
 
 
 class Handmade:

@@ -22,9 +22,10 @@ from sfumato.errors import SfumatoError
 from sfumato.interfaces.cli.app import app
 from sfumato.model import TextToImage
 from sfumato.training.assemble import diffusion
+from sfumato.training.law import resolve
 from sfumato.training.nesting import around as recipe_around
 from sfumato.training.objective import Captions
-from sfumato.training.recipe import changed, load_recipe, recipe_of, resolve, save_recipe
+from sfumato.training.recipe import changed, load_recipe, recipe_of, save_recipe
 from sfumato.training.run import Run
 from sfumato.training.sections import Recipe, Start
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from sfumato.errors import SfumatoError
-from sfumato.training import recipe as recipes
-from sfumato.training.recipe import changed, load_recipe, recipe_of, resolve, save_recipe
+from sfumato.training import law
+from sfumato.training.law import resolve
+from sfumato.training.recipe import changed, load_recipe, recipe_of, save_recipe
 from sfumato.training.sections import Recipe
 
 TABLE = {
     line.split()[0]: [float(cell.replace(",", "")) for cell in line.split()[1:]]
-    for line in (recipes.__doc__ or "").splitlines()
+    for line in (law.__doc__ or "").splitlines()
     if line.split() and line.split()[0] in ("tiny", "small", "base", "large")
 }
 NETWORKS = ["patch-transformer", "patch-unet", "unet", "tiny-unet", "context-unet"]
@@ -28,8 +29,8 @@ UNETS = {
             strict=True,
         )
     )
-    for line in (recipes.__doc__ or "").splitlines()
-    if len(row := line.split()) == 9 and row[0] in recipes.UNETS
+    for line in (law.__doc__ or "").splitlines()
+    if len(row := line.split()) == 9 and row[0] in law.UNETS
 }
 
 
@@ -130,7 +131,7 @@ def test_each_size_follows_the_published_table(size: str) -> None:
 
 
 @pytest.mark.parametrize("size", ["tiny", "small", "base", "large"])
-@pytest.mark.parametrize("name", recipes.UNETS)
+@pytest.mark.parametrize("name", law.UNETS)
 def test_each_unet_follows_its_own_table(name: str, size: str) -> None:
     recipe = resolved(network={"size": size, "name": name})
     network, training = recipe.network, recipe.training
@@ -225,7 +226,7 @@ def test_resolving_twice_changes_nothing(
         assert resolve(once, channels=3, resolution=side, images_per_second=1.0) == once
     assert once.network.patch is not None and once.training.batch_size is not None
     patches = (side // 8 if once.latent.use else side) / once.network.patch
-    if network in recipes.UNETS:
+    if network in law.UNETS:
         assert once.network.patch == 1
     else:
         assert patches < 33 and (once.network.patch == 1 or patches >= 7)
@@ -391,7 +392,7 @@ def test_a_failed_write_leaves_the_old_recipe(tmp_path: Any, monkeypatch: Any) -
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(recipes.os, "replace", full)
+    monkeypatch.setattr("sfumato.training.recipe.os.replace", full)
     with pytest.raises(SfumatoError, match="No space left on device"):
         save_recipe(Recipe(), path)
     assert load_recipe(path).training.seed == 1

@@ -29,8 +29,9 @@ from sfumato.interfaces.cli.facts import facts_of
 from sfumato.storage import embedded_parts
 from sfumato.training.inherit import begin_with
 from sfumato.training.journal import Journal
+from sfumato.training.law import resolve
 from sfumato.training.prepare import captions_of, classes_of, texts_of, vocabulary_of
-from sfumato.training.recipe import changed, load_recipe, recipe_of, resolve
+from sfumato.training.recipe import changed, load_recipe, recipe_of
 from sfumato.training.run import Run
 from sfumato.training.sections import Conditioning, Start
 from sfumato.training.start import recipe_for

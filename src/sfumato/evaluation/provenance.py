@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sfumato import __version__
+from sfumato.manifest import MANIFEST
 from sfumato.model import TextToImage
-from sfumato.storage import EMBEDDED, MANIFEST
+from sfumato.storage import EMBEDDED
 from sfumato.training.files import sha256
 from sfumato.training.machine import threads_allowed
 

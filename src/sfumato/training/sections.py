@@ -1,6 +1,6 @@
 """The sections of a training recipe: every field with its type, range and default.
 
-``None`` means "by the law of ``network.size``"; :func:`sfumato.training.recipe.resolve` fills it.
+``None`` means "by the law of ``network.size``"; :func:`sfumato.training.law.resolve` fills it.
 The models are frozen, know no unknown keys and never coerce (``"5"`` is not 5).
 """
 

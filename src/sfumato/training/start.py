@@ -20,11 +20,12 @@ from sfumato.locale import translate
 from sfumato.training import files, words
 from sfumato.training.fitting import check_freeze, check_network
 from sfumato.training.inherit import inherited, on_top, origin, rehearse
+from sfumato.training.law import resolve
 from sfumato.training.machine import bf16_pays
 from sfumato.training.place import demand_place
 from sfumato.training.prepare import demand_classes, kind_of, texts_of
 from sfumato.training.processes import agreed
-from sfumato.training.recipe import changed, load_recipe, resolve, save_recipe
+from sfumato.training.recipe import changed, load_recipe, save_recipe
 from sfumato.training.sections import Recipe, told
 
 RECIPE = "recipe.toml"
