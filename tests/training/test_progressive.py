@@ -434,6 +434,23 @@ def test_an_inner_model_does_not_choose_the_times_of_the_whole() -> None:
     assert (again.grid, again.steps) == ("uniform", 7)
 
 
+def test_training_times_move_with_the_levels() -> None:
+    def mean(recipe: Recipe, resolution: int) -> float | None:
+        return resolve(recipe, channels=3, resolution=resolution).diffusion.time_mean
+
+    unet = resolve(tiny.recipe(network={"name": "unet", **NETWORK}), channels=3, resolution=16)
+    two = recipe_around(unet, Start(inner="inner"))
+    assert mean(two, 32) == 0.549
+    grown = resolve(two, channels=3, resolution=32)
+    assert mean(recipe_around(grown, Start(inner="inner")), 64) == 0.973
+    # the law of the whole, whatever becomes of the recipe until it is settled
+    assert mean(changed(two, network={"level_power": 2.0}), 32) == 0.347
+    # a mean that was chosen moves by as much
+    chosen = changed(unet, diffusion={"time_mean": -0.4})
+    assert mean(recipe_around(chosen, Start(inner="inner")), 32) == pytest.approx(0.149)
+    assert mean(changed(two, diffusion={"time_mean": 0.0}), 32) == 0.0
+
+
 def test_words_of_an_inner_model_need_nothing_to_be_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,7 +148,7 @@ class Diffusion(Section):
     schedule: Literal["flow", "cosine", "linear", "scaled-linear"] = "flow"
     target: Literal["auto", "x0", "eps", "v", "flow"] = "auto"
     times: Literal["uniform", "logit-normal"] = "logit-normal"
-    time_mean: float = 0.0
+    time_mean: float | None = None  # of the logits
     time_std: Rate = 1.0
     weight: Literal["auto", "uniform", "min-snr", "velocity"] = "auto"
 
