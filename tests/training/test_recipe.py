@@ -40,8 +40,8 @@ UNETS = {
 #: some text encoders.
 OPEN = {
     "start.model", "start.inner", "network.levels", "training.minutes", "training.threads",
-    "training.save_every_images", "conditioning.model", "conditioning.revision",
-    "conditioning.template",
+    "training.target_loss", "training.save_every_images", "conditioning.model",
+    "conditioning.revision", "conditioning.template",
 }  # fmt: skip
 
 

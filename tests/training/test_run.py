@@ -158,7 +158,8 @@ def test_its_recipe_is_whole_and_gives_the_same_run(finished: Run, tmp_path: Pat
         if value in (None, "auto")
     }
     unused = {f"conditioning.{field}" for field in ("model", "revision", "template")}
-    unused |= {"network.levels", "start.inner", "training.save_every_images"}
+    unused |= {"network.levels", "start.inner"}
+    unused |= {"training.save_every_images", "training.target_loss"}
     assert open_ == {"start.model", "training.minutes", *unused}
     again = trained(None, tmp_path / "again", file)  # type: ignore[arg-type]
     assert again.recipe == whole

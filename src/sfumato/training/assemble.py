@@ -43,6 +43,7 @@ def autoencoder_training(recipe: Recipe) -> Training:
             "optimizer": "adamw",
             "warmup_images": warmup,
             "ema_half_life_images": AUTOENCODER_HALF_LIFE,
+            "target_loss": None,
         }
     )
 

@@ -214,7 +214,8 @@ class Run:
                 journal.close()
             raise
         self.diverged = self.diverged or self._watch.verdict
-        if clock and not clock.settled and not self.interrupted:
+        early = trainer.reached or (clock and not clock.settled)
+        if early and not self.interrupted:
             self._settle(trainer)  # over before its time, as very short runs may be
         if trainer.unsaved:
             self._save(trainer, journal)
@@ -251,7 +252,7 @@ class Run:
             self.images_seen = step.images_seen
             yield step
             asked, rate, due = agreed(self.company, stop.asked, rate, trainer.due())
-            if rate and clock:
+            if rate and clock and not trainer.reached:
                 self._plan(trainer, clock, rate)
             if rate and probe.done and not self._foreseen:
                 self._foresee(trainer, rate)
@@ -339,6 +340,6 @@ class Run:
         """The averaged weights become the model; the forecast meets the truth."""
         model = finished(self.recipe, trainer, vocabulary, autoencoder, len(self.source))
         model.save(self.folder / "model")
-        if self.forecast is not None:
+        if self.forecast is not None and not trainer.reached:  # it was of all the images
             truth = happened(trainer, self.folder, self._begin, *self._since)
             self.grade = self.forecast.grade(truth)

@@ -169,11 +169,12 @@ class Sampling(Section):
 class Training(Section):
     """The optimisation. Progress is counted in images, so nothing here depends on the batch.
 
-    ``images`` and ``minutes`` both limit the run; the first one reached ends it.
+    ``images``, ``minutes`` and ``target_loss`` all limit the run; the first one reached ends it.
     """
 
     images: Positive | None = None
     minutes: Rate | None = None
+    target_loss: Rate | None = None  # of the network, as a line of the log gives it
     batch_size: Positive | None = None
     micro_batch: Positive | None = None
     learning_rate: Rate | None = None

@@ -31,7 +31,7 @@ from sfumato.training.sections import Recipe, told
 RECIPE = "recipe.toml"
 FREE = {
     "device", "images", "keep", "log_every_images", "minutes", "sample_every_images",
-    "save_every_images", "save_every_minutes", "tensorboard", "threads",
+    "save_every_images", "save_every_minutes", "target_loss", "tensorboard", "threads",
 }  # fmt: skip
 """Of the section ``training``, what a resumed run may change: how long, where, what is written."""
 DATA = "data.json"

@@ -22,6 +22,7 @@ from sfumato.errors import SfumatoError
 from sfumato.locale import translate
 from sfumato.training import checkpoint
 from sfumato.training.ema import Average
+from sfumato.training.goal import Goal
 from sfumato.training.objective import Objective
 from sfumato.training.optimizer import Optimizer, parameter_groups
 from sfumato.training.pace import Pace
@@ -79,6 +80,8 @@ class Trainer:
         total: images to see in all; may be set later, before it is reached.
         resume: go on from the newest intact checkpoint, where there is one.
         phase: name carried by the steps.
+    Attributes:
+        reached: the target loss, which ends the training.
     Raises:
         SfumatoError: if the processes cannot share the batch, or a checkpoint does not fit.
     """
@@ -120,7 +123,9 @@ class Trainer:
         self.rate_scale = 1.0
         self.bad_steps = 0
         self.best_score = math.inf
+        self.reached = False
         self.notes: list[str] = []
+        self._goal = Goal(settings.target_loss, settings.log_every_images)
         self._pace = Pace()
         self._saved_at = time.monotonic()
         self._saved_images: int | None = None
@@ -155,6 +160,9 @@ class Trainer:
             self.bad_steps = 0
         else:
             self._bad_step(loss)
+        if self._goal.reached(loss, self.images_seen):
+            self.reached, self.total = True, self.images_seen
+            self.notes.append(translate("train.reached", loss=f"{self._goal.loss:g}"))
         notes, self.notes = tuple(self.notes), []
         return TrainStep(
             loss=loss.float().cpu(),
