@@ -11,6 +11,7 @@ from sfumato.conditioning.text_transformer import TextTransformer
 from sfumato.conditioning.tfidf import TfIdf
 from sfumato.conditioning.vocabulary import Vocabulary as Vocabulary
 from sfumato.diffusion import (
+    CHAINS,
     SCHEDULES,
     TARGETS,
     Denoiser,
@@ -151,7 +152,8 @@ def _build_network(recipe: Recipe, condition_width: int) -> nn.Module:
 
 def build_denoiser(recipe: Recipe, network: nn.Module) -> Denoiser:
     """The denoiser around a network; its network takes a Condition or training's Told."""
-    schedule: Schedule = SCHEDULES[recipe.diffusion.schedule]()
+    name, chain = recipe.diffusion.schedule, recipe.diffusion.chain
+    schedule: Schedule = CHAINS[name](chain) if name in CHAINS else SCHEDULES[name]()
     if pyramid := pyramid_of(recipe):
         schedule = LevelSchedule(schedule, pyramid.sides, recipe.network.level_power)
     return Denoiser(

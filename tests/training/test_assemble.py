@@ -61,6 +61,17 @@ def test_the_schedule(name: str) -> None:
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("name", ["linear", "scaled-linear", "cosine"])
+def test_the_length_of_a_chain(name: str) -> None:
+    found = learned(diffusion={"schedule": name, "chain": 50}).criterion.denoiser.schedule
+    assert len(found.betas) == 50
+    # as in ancestral sampling: after k of T steps the closed form, whatever T
+    k = torch.arange(1, 51, dtype=torch.float64)
+    alone = torch.cumprod(1 - torch.tensor(found.betas, dtype=torch.float64), 0)
+    assert torch.allclose(found(k / 50)[0] ** 2, alone, rtol=1e-9)
+    assert float(alone[-1]) < 5e-3, "a short chain ends in noise too"
+
+
 @pytest.mark.parametrize("name", ["x0", "eps", "v", "flow"])
 def test_the_target(name: str) -> None:
     assert learned(diffusion={"target": name}).criterion.denoiser.target is TARGETS[name]

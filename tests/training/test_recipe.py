@@ -500,6 +500,7 @@ def test_training_times_stay_where_they_are_without_levels_or_a_flow():
         ({"conditioning": {"kind": "none", "drop": 0.3}}, "drop"),
         ({"diffusion": {"times": "uniform", "time_mean": 0.5}}, "time_mean"),
         ({"diffusion": {"times": "uniform", "time_std": 0.5}}, "time_std"),
+        ({"diffusion": {"schedule": "flow", "chain": 100}}, "chain"),
     ],
 )
 def test_what_nothing_looks_at_is_refused(sections: dict[str, Any], field: str) -> None:

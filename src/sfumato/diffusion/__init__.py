@@ -17,6 +17,7 @@ from sfumato.diffusion.sampler import (
     sample,
 )
 from sfumato.diffusion.schedule import (
+    CHAINS,
     SCHEDULES,
     Betas,
     Flow,
@@ -29,6 +30,7 @@ from sfumato.diffusion.state import State, Step, noised, start
 from sfumato.diffusion.target import TARGETS, Target
 
 __all__ = [
+    "CHAINS",
     "DDIM",
     "DDPM",
     "SAMPLERS",

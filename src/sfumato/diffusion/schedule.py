@@ -198,9 +198,17 @@ class Shifted(Schedule):
         return self.base.levels_of(log_snr)
 
 
+CHAINS: dict[str, Callable[[int], Betas]] = {
+    "linear": linear_betas,
+    "cosine": cosine,
+    "scaled-linear": scaled_linear_betas,
+}
+"""By name: the number of steps T -> betas."""
+
 SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "flow": Flow,
     "linear": linear_betas,
     "cosine": cosine,
     "scaled-linear": scaled_linear_betas,
 }
+"""By name; chains at 1000 steps."""

@@ -47,6 +47,7 @@ def idle(recipe: Recipe, kind: str) -> dict[tuple[str, str], str]:
         ("network", "level_power", not matryoshka or network.levels == 1, levels),
         ("network", "level_weights", not matryoshka or network.levels == 1, levels),
         ("diffusion", "time_mean", uniform, times),
+        ("diffusion", "chain", recipe.diffusion.schedule == "flow", 'schedule = "flow"'),
         ("diffusion", "time_std", uniform, times),
     )
     return {

@@ -146,6 +146,7 @@ class Diffusion(Section):
     """The walk from data (t = 0) to noise (t = 1), what is predicted, and which t are trained."""
 
     schedule: Literal["flow", "cosine", "linear", "scaled-linear"] = "flow"
+    chain: Annotated[int, Field(ge=2, le=100_000)] = 1000  # steps T of betas; a flow has none
     target: Literal["auto", "x0", "eps", "v", "flow"] = "auto"
     times: Literal["uniform", "logit-normal"] = "logit-normal"
     time_mean: float | None = None  # of the logits
