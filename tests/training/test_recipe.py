@@ -458,6 +458,13 @@ def test_what_would_be_passed_over_is_refused(conditioning: dict[str, Any], fiel
         resolved(32, conditioning=conditioning)
 
 
+@given(st.lists(st.sampled_from(["autoencoder", "text", "network"]), min_size=1))
+def test_the_same_parts_are_the_same_wish_in_any_order(parts: list[str]) -> None:
+    once = recipe_of({"start": {"take": sorted(set(parts))}})
+    assert recipe_of({"start": {"take": parts}}) == once
+    assert set(once.start.take) == set(parts)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 4), st.floats(0, 2), st.floats(0.02, 0.98))
 def test_all_levels_together_know_at_the_moved_time_what_the_lowest_knew(levels, power, t):

@@ -6,9 +6,9 @@ The models are frozen, know no unknown keys and never coerce (``"5"`` is not 5).
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -62,7 +62,14 @@ class Data(Section):
 
 
 Part = Literal["autoencoder", "text", "network", "inner"]
-Parts = Annotated[tuple[Part, ...], Field(strict=False)]
+
+
+def _in_order(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """Each once, as listed above: the same parts are the same wish."""
+    return tuple(part for part in get_args(Part) if part in parts)
+
+
+Parts = Annotated[tuple[Part, ...], Field(strict=False), AfterValidator(_in_order)]
 
 
 class Start(Section):
