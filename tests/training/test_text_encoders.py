@@ -406,3 +406,14 @@ def test_models_that_name_no_encoder_are_as_they_were() -> None:
     assert recipe_of({"conditioning": {"kind": "text"}}).conditioning.encoder == "scratch"
     parts = embedded_parts()
     assert isinstance(parts.prompted.conditioner, TextTransformer)
+
+
+def test_the_forecast_counts_what_is_still_to_be_read(data, folders, tmp_path, monkeypatch) -> None:
+    """The features lie on the disk and come into memory picture by picture."""
+    monkeypatch.setenv("SFUMATO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sfumato.training.run.PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("sfumato.training.finish.peak_memory", lambda: 1000)
+    run = trained(data, tmp_path / "run", asked("sentence", folders), images=160)
+    (cache,) = (tmp_path / "cache").rglob("*.safetensors")
+    assert run.forecast is not None
+    assert run.forecast.memory_bytes - 1000 == pytest.approx(cache.stat().st_size, rel=0.3)

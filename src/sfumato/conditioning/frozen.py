@@ -106,6 +106,12 @@ class FrozenEncoder(ABC):
         states, pooled = found
         return states.to(ids.device), pooled.to(ids.device)
 
+    @property
+    def remembered_bytes(self) -> int:
+        """Of the remembered features; they are read from the disk as they are asked for."""
+        table = self._table
+        return table.states.nbytes + table.pooled.nbytes + table.ids.nbytes if table else 0
+
     def _computed(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         rows, back = torch.unique(ids, dim=0, return_inverse=True)
         states = torch.zeros(*rows.shape, self.width, device=ids.device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sfumato.architecture import Vocabulary, build_prompted, latent_shape
+from sfumato.conditioning.frozen import Frozen
 from sfumato.model import TextToImage
 from sfumato.networks.autoencoder import Autoencoder
 from sfumato.training.forecast import Forecast, forecast, peak_memory
@@ -95,9 +96,16 @@ def foreseen(
         peak_bytes=peak_memory(),
         checkpoint_bytes=checkpoint_bytes(trainer),
         checkpoints=checkpoints_at_most(trainer, images / rate),
+        later_bytes=_read_later(trainer),
         other_disk_bytes=kept_besides(recipe, folder, pictures, numbers) + small,
         fixed_seconds=time.monotonic() - begin,
     )
+
+
+def _read_later(trainer: Trainer) -> int:
+    """Bytes of what pretrained encoders said of the captions: in memory once they are all seen."""
+    modules = trainer.objective.module.modules()
+    return sum(m.encoder.remembered_bytes for m in modules if isinstance(m, Frozen))
 
 
 def happened(
