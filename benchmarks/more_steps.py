@@ -7,14 +7,16 @@ For each sampler and number of steps the same prompts and seeds are drawn.  Prin
 - the correlation of neighbouring pixels (the real pictures' own stands above);
 - the noise left over: how far that correlation lies below the solution's.  The solution are the
   pictures of heun, of second order, at the most steps: all samplers without noise of their own
-  walk towards them.  A fall from too smooth a picture down to the solution leaves no noise;
+  walk towards them, and it counts as one only where dpm++2m has come to the same pictures and
+  heun had them at fewer steps already.  A fall from too smooth a picture down to the solution
+  leaves no noise;
 - the mean difference to the solution's pictures, root mean square, white being 1; ddpm's own
   noise leads elsewhere, and for it this is only printed;
 - the kernel distance to the real pictures in the judge's features (smaller is better).
 
 More steps have lost something where one of the last three is worse than with fewer steps of the
-same sampler: the pictures resampled for both numbers together, beyond three standard errors of
-the change, and of the second and third by more than can be seen.
+same sampler: the pictures resampled for both numbers together, beyond 3.5 standard errors of
+the change, and of the second and third by more than can be seen; or where there is no solution.
 """
 
 from __future__ import annotations
@@ -42,7 +44,11 @@ from sfumato.training.files import replace_bytes
 
 STEPS = (10, 25, 50, 100, 250)
 SOLUTION = "heun"
-ERRORS = 3.0  # standard errors; fifty comparisons a model find one by chance in seven hundred
+WITNESS = "dpm++2m"
+AGREED = 0.01  # of white, root mean square
+ERRORS = (
+    3.5  # standard errors; 140 comparisons a model, were they independent: 3% find one by chance
+)
 SEEN = {"noise": 0.002, "difference": 0.002, "kernel": 0.0}
 TIMES = 200  # resamples
 
@@ -74,6 +80,11 @@ def drawn(model: Any, prompts: list[str], **settings: Any) -> tuple[np.ndarray, 
     return np.stack([fit(picture, model.size, model.channels) for picture in pictures]), seconds
 
 
+def differences(made: np.ndarray, solution: np.ndarray) -> np.ndarray:
+    """Root mean square of each pair of pictures (N,), white being 1."""
+    return np.sqrt(((made / 255 - solution / 255) ** 2).mean((1, 2, 3)))
+
+
 def measured(
     model: Any,
     prompts: list[str],
@@ -82,15 +93,29 @@ def measured(
     samplers: list[str],
     **settings: Any,
 ) -> list[Row]:
-    """One row for each sampler and number of steps, printed as it comes."""
+    """One row for each sampler and number of steps, printed as it comes.
+
+    Raises:
+        SystemExit: if the samplers do not agree on a solution.
+    """
     solution, _ = drawn(model, prompts, steps=STEPS[-1], sampler=SOLUTION, **settings)
+    for sampler, steps in ((SOLUTION, STEPS[-2]), (WITNESS, STEPS[-1])):
+        other, _ = drawn(model, prompts, steps=steps, sampler=sampler, **settings)
+        apart = float(differences(other, solution).mean())
+        print(f"{sampler} at {steps} steps: {apart:.2g} from the solution", flush=True)
+        if apart > AGREED:
+            raise SystemExit(
+                f"{SOLUTION} at {STEPS[-1]} steps is no solution: {sampler} at {steps} steps makes "
+                f"pictures {apart:.2g} away, and {AGREED:g} is the most. Something the samplers "
+                "share, as the times of their steps, may be wrong."
+            )
     smooth, reference = neighbour_correlation(solution), judge.features(real)
     picks = generator(0, "more steps").integers(len(prompts), size=(TIMES, len(prompts)))
     rows = []
     for sampler, steps in itertools.product(samplers, STEPS):
         made, seconds = drawn(model, prompts, steps=steps, sampler=sampler, **settings)
         features, correlation = judge.features(made), neighbour_correlation(made)
-        apart = np.sqrt(((made / 255 - solution / 255) ** 2).mean((1, 2, 3)))
+        apart = differences(made, solution)
         below = smooth - correlation
         values = {
             "correlation": float(correlation.mean()),

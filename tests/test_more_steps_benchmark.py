@@ -35,11 +35,15 @@ def textures(blur: float, seed: int = 0) -> np.ndarray:
     return np.clip(0.5 + 0.15 * smooth / smooth.std(), 0, 1)
 
 
-def judged(make: Callable[[int], np.ndarray], samplers: list[str]) -> list[more_steps.Row]:
-    """Rows of a model whose samplers make ``make(steps)``, but heun, which is always right."""
+def judged(
+    make: Callable[[int], np.ndarray],
+    samplers: list[str],
+    right: tuple[str, ...] = ("heun", "dpm++2m"),
+) -> list[more_steps.Row]:
+    """Rows of a model whose samplers make ``make(steps)``, but those named are always right."""
 
     def generate(prompts: list[str], *, steps: int, sampler: str, **_: Any) -> list[Image.Image]:
-        made = textures(1.5) if sampler == "heun" else make(steps)
+        made = textures(1.5) if sampler in right else make(steps)
         as_bytes = (255 * np.clip(made, 0, 1)).round().astype(np.uint8)
         return [Image.fromarray(one) for one in as_bytes.transpose(0, 2, 3, 1)]
 
@@ -84,3 +88,10 @@ def test_a_change_that_resampling_explains_is_no_loss():
         return textures(1.5, seed=steps)  # other pictures of the same law
 
     assert not any("kernel" in x for x in more_steps.worse(judged(make, ["ddpm"])))
+
+
+@pytest.mark.parametrize("right", [(), ("heun",), ("dpm++2m",)])
+def test_without_samplers_that_agree_there_is_no_verdict(right):
+    grain = np.random.default_rng(2).normal(size=(COUNT, 3, SIDE, SIDE))
+    with pytest.raises(SystemExit, match="no solution: .*share"):
+        judged(lambda steps: textures(1.5) + grain * steps / 5000, ["euler"], right)
