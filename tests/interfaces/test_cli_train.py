@@ -76,6 +76,20 @@ def test_a_finished_run_stays_finished(trained, pictures, sfumato):
     assert (run / "model" / "model.safetensors").read_bytes() == before
 
 
+def test_a_loss_that_is_low_enough_ends_a_run(pictures, sfumato, tmp_path):
+    asked = ("train", pictures, *TINY, "--images", 100_000, "--target-loss")
+    recipe = tmp_path / "often.toml"
+    recipe.write_text("[training]\nlog_every_images = 16\n", "utf-8")
+    result = sfumato(*asked, 1000, "--recipe", recipe, "-o", "run")
+    assert result.exit_code == 0, result.output
+    assert "has come down to 1000" in result.stderr
+    assert library.load(tmp_path / "run").card["images seen"] == 16
+    again = sfumato("train", "-o", "run", "--resume")
+    assert again.exit_code == 0 and "--target-loss" in again.stderr
+    refused = sfumato(*asked, -1, "-o", "other")
+    assert refused.exit_code == 2 and "target-loss" in refused.stderr
+
+
 def test_a_recipe_is_taken_and_options_change_it(trained, sfumato, tmp_path):
     run, _ = trained
     result = sfumato(

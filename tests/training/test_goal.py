@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import recipe, squares
 
 from sfumato.training.goal import Goal
@@ -51,40 +53,87 @@ def test_a_run_ends_with_the_first_line_of_the_log_that_is_low_enough(
     assert [line["loss"] for line in lines(out)] == pytest.approx(losses[: first + 1], rel=1e-4)
     assert steps[-1].images_seen == steps[-1].total == lines(out)[-1]["images"]
     assert any("has come down to" in note for note in steps[-1].notes)
-    assert load_recipe(out / "recipe.toml").training.images == steps[-1].images_seen
     assert (out / "model" / "manifest.json").is_file()
     assert trained(data, out, resume=True) == [], "finished"
 
 
-def test_a_resumed_run_may_be_given_another_aim(data: Path, tmp_path: Path) -> None:
-    first = trained(data, tmp_path / "run", target_loss=1e9)
-    assert first[-1].images_seen == 16, "any loss will do, after one line of the log"
-    more = trained(data, tmp_path / "run", resume=True, images=80, target_loss=1e-9)
-    assert more[-1].images_seen == 80
+@pytest.fixture(scope="module")
+def steady(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """The lines of the log of a run without an end."""
+    out = tmp_path_factory.mktemp("steady") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "draw", lambda _: None)
+        trained(data, out, images=160)
+    return [line["loss"] for line in lines(out)]
+
+
+@pytest.mark.parametrize("cut", [24, 32, 40])
+def test_stopped_and_resumed_it_ends_where_it_would_have_ended(
+    data: Path, tmp_path: Path, steady: list[float], cut: int
+) -> None:
+    """Also where it is stopped in the middle of a line, or at the very step that was the last."""
+    aim = 1.0001 * min(steady[:2])
+    run = Run(data, tmp_path / "run", recipe=recipe(), training={"images": 160, "target_loss": aim})
+    end = trained(data, tmp_path / "whole", images=160, target_loss=aim)[-1].images_seen
+    walk = run.steps()
+    for step in walk:
+        if step.images_seen >= min(cut, end):
+            break
+    walk.close()  # type: ignore[attr-defined]
+    rest = trained(data, tmp_path / "run", resume=True)
+    assert (rest[-1] if rest else step).images_seen == end
+    assert (tmp_path / "run" / "model" / "manifest.json").is_file()
+
+
+def test_the_limit_stays_where_the_aim_was_met_before_it(
+    data: Path, tmp_path: Path, steady: list[float]
+) -> None:
+    out = tmp_path / "run"
+    assert trained(data, out, images=160, target_loss=1e9)[-1].images_seen == 16
+    assert load_recipe(out / "recipe.toml").training.images == 160
+    again = Run(data, out, resume=True)
+    assert list(again.steps()) == [] and again.reached
+    # a lower aim is another one, and 0 is none
+    first = next(i for i, loss in enumerate(steady[1:], 2) if loss <= 1.0001 * min(steady[1:]))
+    more = trained(data, out, resume=True, target_loss=1.0001 * min(steady[1:]))
+    assert more[-1].images_seen == 16 * first
+    whole = trained(data, out, resume=True, target_loss=0.0)
+    assert (whole or more)[-1].images_seen == 160
+    assert [line["loss"] for line in lines(out)] == pytest.approx(steady, rel=1e-4)
 
 
 def test_only_the_network_has_an_aim(data: Path, tmp_path: Path) -> None:
     asked = recipe(latent={"use": True, "images": 40}, training={"target_loss": 1e9})
     steps = list(Run(data, tmp_path / "run", recipe=asked).steps())
-    seen = {
-        phase: [s.images_seen for s in steps if s.phase == phase][-1]
-        for phase in ("autoencoder", "diffusion")
-    }
-    assert seen["autoencoder"] >= 40 and seen["diffusion"] == 16
+    assert max(s.images_seen for s in steps if s.phase == "autoencoder") >= 40
+    assert max(s.images_seen for s in steps if s.phase == "diffusion") == 16
 
 
-def test_one_lucky_step_or_a_part_of_a_line_is_not_enough() -> None:
-    goal = Goal(1.0, 32)
-    heard = [
-        goal.reached(torch.full((8,), loss), seen)
-        for seen, loss in [(8, 0.1), (16, 2.0), (24, 2.0), (32, 2.0)]
-    ]
-    assert not any(heard)
-    # begun in the middle of a line: its rest is low, and does not count
-    goal = Goal(1.0, 32)
-    assert not goal.reached(torch.full((8,), 0.1), 64)
-    assert [goal.reached(torch.full((8,), 0.1), seen) for seen in (72, 80, 88, 96)][-1]
-    goal = Goal(1.0, 32)
-    losses = torch.tensor([float("nan")] * 8)
-    assert not any(goal.reached(losses, seen) for seen in (8, 16, 24, 32))
-    assert not Goal(None, 8).reached(torch.zeros(8), 8)
+def heard(goal: Goal, *losses: float) -> bool:
+    """Steps of eight pictures."""
+    for number, loss in enumerate(losses, 1):
+        goal.hear(torch.full((8,), loss), 8 * number)
+    return goal.reached
+
+
+def test_one_lucky_step_is_not_enough() -> None:
+    assert not heard(Goal(1.0, 32), 0.1, 2.0, 2.0, 2.0)
+    assert not heard(Goal(1.0, 32), 0.1, 0.1, 0.1)
+    assert heard(Goal(1.0, 32), 0.1, 2.0, 0.1, 0.1)
+    assert not heard(Goal(1.0, 16), *[float("nan")] * 4)
+    assert heard(Goal(1.0, 16), float("nan"), 0.1, 0.1, 0.1)
+    assert not heard(Goal(None, 8), 1e-9) and not heard(Goal(0.0, 8), 1e-9)
+
+
+@given(
+    st.lists(st.floats(0.1, 3) | st.just(float("nan")), min_size=8, max_size=8), st.integers(0, 8)
+)
+def test_what_a_checkpoint_keeps_is_enough(losses: list[float], cut: int) -> None:
+    whole, first, second = Goal(1.0, 24), Goal(1.0, 24), Goal(1.0, 24)
+    for number, loss in enumerate(losses, 1):
+        if number == cut + 1:
+            second.restore(json.loads(json.dumps(first.state, allow_nan=False)))
+        for goal in (whole, second if number > cut else first):
+            goal.hear(torch.full((8,), loss), 8 * number)
+    if cut < 8:
+        assert (second.reached, second.state) == (whole.reached, whole.state)

@@ -22,6 +22,7 @@ from sfumato.errors import SfumatoError
 from sfumato.interfaces.cli.app import app
 from sfumato.model import TextToImage
 from sfumato.training.assemble import diffusion
+from sfumato.training.inherit import on_top
 from sfumato.training.law import resolve
 from sfumato.training.nesting import around as recipe_around
 from sfumato.training.objective import Captions
@@ -449,6 +450,32 @@ def test_training_times_move_with_the_levels() -> None:
     chosen = changed(unet, diffusion={"time_mean": -0.4})
     assert mean(recipe_around(chosen, Start(inner="inner")), 32) == pytest.approx(0.149)
     assert mean(changed(two, diffusion={"time_mean": 0.0}), 32) == 0.0
+    # as the recipes of matryoshkas were before there was a law
+    older = changed(grown, diffusion={"time_mean": 0.0})
+    assert mean(recipe_around(older, Start(inner="inner")), 64) == 0.973
+
+
+@pytest.mark.parametrize(
+    ("wishes", "mean", "grid_of"),
+    [
+        ({"name": "matryoshka"}, 0.549, "log-snr"),
+        ({"name": "matryoshka", "levels": 3}, 0.973, "log-snr"),
+        ({}, 0.0, "uniform"),
+    ],
+)
+def test_another_network_on_top_of_a_model_has_times_of_its_own(wishes, mean, grid_of) -> None:
+    def on(model: Recipe, network: dict[str, Any], **stated: Any) -> Recipe:
+        asked = on_top(model, {"network": network, **stated})
+        return resolve(asked, channels=3, resolution=32)
+
+    plain = {"network": {"name": "unet", **NETWORK}, "data": {"resolution": 32}}
+    unet = resolve(tiny.recipe(**plain), channels=3, resolution=32)
+    found = on(unet, wishes)
+    assert (found.diffusion.time_mean, found.sampling.grid) == (mean, grid_of)
+    stated = on(unet, wishes, diffusion={"time_mean": 0.2}, sampling={"grid": "karras"})
+    assert (stated.diffusion.time_mean, stated.sampling.grid) == (0.2, "karras")
+    again = on(found, {"name": "unet", "levels": None})
+    assert (again.diffusion.time_mean, again.sampling.grid) == (0.0, "uniform")
 
 
 def test_words_of_an_inner_model_need_nothing_to_be_learned(

@@ -88,6 +88,11 @@ def _sections(start: Start) -> tuple[str, ...]:
     return SECTIONS if start.inner or {"network", "text"} & set(start.take) else ("latent",)
 
 
+LEVELLED = ("name", "levels", "level_power")
+FOLLOW_LEVELS = {("diffusion", "time_mean"), ("sampling", "grid")}
+"""What the law says by the levels of the network: those of another one say something else."""
+
+
 def on_top(model: Recipe, wishes: Mapping[str, Mapping[str, Any]]) -> Recipe:
     """The recipe of a model with the wishes for a new run; nothing of the model's stays unused."""
     said, own = wishes.get("conditioning", {}), model.conditioning
@@ -96,7 +101,10 @@ def on_top(model: Recipe, wishes: Mapping[str, Mapping[str, Any]]) -> Recipe:
     if any(wish not in (None, "auto", mine) for wish, mine in named):
         gone = {name: default("conditioning", name) for name in OF_ENCODER}
     asked = changed(changed(model, conditioning=gone), **wishes)
-    for section, field in idle(asked, asked.conditioning.kind):
+    unused = set(idle(asked, asked.conditioning.kind))
+    if any(getattr(asked.network, name) != getattr(model.network, name) for name in LEVELLED):
+        unused |= FOLLOW_LEVELS
+    for section, field in unused:
         if field not in wishes.get(section, {}):
             asked = changed(asked, **{section: {field: default(section, field)}})
     return asked

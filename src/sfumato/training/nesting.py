@@ -70,11 +70,14 @@ def _sampling(inner: Recipe, levels: int) -> dict[str, Any]:
 
 
 def _times(inner: Recipe, has: int, levels: int) -> dict[str, Any]:
-    """The inner model's; its training times move with the levels, by as much as the law's do."""
+    """The inner model's; training times that were chosen move with the levels, as the law's do.
+
+    0 was chosen by nobody: it is what all models had before there was a law.
+    """
     own, power = inner.diffusion, inner.network.level_power
     assert own.time_mean is not None
     law, whole = (time_mean(own, number, power) for number in (has, levels))
-    moved = None if own.time_mean == law else round(own.time_mean - law + whole, 3)
+    moved = None if own.time_mean in (0.0, law) else round(own.time_mean - law + whole, 3)
     return {**own.model_dump(), "time_mean": moved}
 
 

@@ -80,6 +80,7 @@ class Run:
         recipe: resolved.  forecast: after the probe.  grade: forecast against truth, at the end.
         interrupted: stopped by Ctrl-C before the end; everything is saved.
         diverged: the training that came apart, if one did.
+        reached: the target loss, before all images were seen.
         images_seen: by the network that is (or was last) in training.
         on_stop: called when somebody has asked to stop, before the run is saved.
     """
@@ -100,6 +101,7 @@ class Run:
         self.grade: Grade | None = None
         self.interrupted = False
         self.diverged: Divergence | None = None
+        self.reached = False
         self.images_seen = 0
         self.on_stop: Callable[[], None] = lambda: None
         self._begin = time.monotonic()
@@ -214,8 +216,8 @@ class Run:
                 journal.close()
             raise
         self.diverged = self.diverged or self._watch.verdict
-        early = trainer.reached or (clock and not clock.settled)
-        if early and not self.interrupted:
+        self.reached = trainer.goal.reached
+        if clock and not clock.settled and not self.interrupted and not self.reached:
             self._settle(trainer)  # over before its time, as very short runs may be
         if trainer.unsaved:
             self._save(trainer, journal)
@@ -252,7 +254,7 @@ class Run:
             self.images_seen = step.images_seen
             yield step
             asked, rate, due = agreed(self.company, stop.asked, rate, trainer.due())
-            if rate and clock and not trainer.reached:
+            if rate and clock and not trainer.goal.reached:
                 self._plan(trainer, clock, rate)
             if rate and probe.done and not self._foreseen:
                 self._foresee(trainer, rate)
@@ -340,6 +342,6 @@ class Run:
         """The averaged weights become the model; the forecast meets the truth."""
         model = finished(self.recipe, trainer, vocabulary, autoencoder, len(self.source))
         model.save(self.folder / "model")
-        if self.forecast is not None and not trainer.reached:  # it was of all the images
+        if self.forecast is not None and not self.reached:  # it was of all the images
             truth = happened(trainer, self.folder, self._begin, *self._since)
             self.grade = self.forecast.grade(truth)

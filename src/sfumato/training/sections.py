@@ -182,7 +182,8 @@ class Training(Section):
 
     images: Positive | None = None
     minutes: Rate | None = None
-    target_loss: Rate | None = None  # of the network, as a line of the log gives it
+    # of the network, as a line of the log gives it; 0 takes back what was said before
+    target_loss: Annotated[float, Field(ge=0)] | None = None
     batch_size: Positive | None = None
     micro_batch: Positive | None = None
     learning_rate: Rate | None = None

@@ -80,8 +80,6 @@ class Trainer:
         total: images to see in all; may be set later, before it is reached.
         resume: go on from the newest intact checkpoint, where there is one.
         phase: name carried by the steps.
-    Attributes:
-        reached: the target loss, which ends the training.
     Raises:
         SfumatoError: if the processes cannot share the batch, or a checkpoint does not fit.
     """
@@ -123,9 +121,8 @@ class Trainer:
         self.rate_scale = 1.0
         self.bad_steps = 0
         self.best_score = math.inf
-        self.reached = False
         self.notes: list[str] = []
-        self._goal = Goal(settings.target_loss, settings.log_every_images)
+        self.goal = Goal(settings.target_loss, settings.log_every_images)
         self._pace = Pace()
         self._saved_at = time.monotonic()
         self._saved_images: int | None = None
@@ -160,9 +157,10 @@ class Trainer:
             self.bad_steps = 0
         else:
             self._bad_step(loss)
-        if self._goal.reached(loss, self.images_seen):
-            self.reached, self.total = True, self.images_seen
-            self.notes.append(translate("train.reached", loss=f"{self._goal.loss:g}"))
+        self.goal.hear(loss, self.images_seen)
+        if self.goal.reached:
+            self.total = self.images_seen
+            self.notes.append(translate("train.reached", loss=f"{self.goal.aim:g}"))
         notes, self.notes = tuple(self.notes), []
         return TrainStep(
             loss=loss.float().cpu(),
@@ -263,6 +261,7 @@ class Trainer:
             "bad_steps": self.bad_steps,
             "best_score": None if math.isinf(self.best_score) else self.best_score,
             "best": best,
+            "goal": self.goal.state,
             "batch_size": self.batch,
             "seed": self.settings.seed,
             "optimizer": structure,
@@ -296,6 +295,10 @@ class Trainer:
         self.bad_steps = int(kept.state["bad_steps"])
         if self.accelerator.scaler is not None and "scaler" in kept.state:
             self.accelerator.scaler.load_state_dict(kept.state["scaler"])
+        if "goal" in kept.state:
+            self.goal.restore(kept.state["goal"])
+        if self.goal.reached:
+            self.total = self.images_seen
         score = kept.state["best_score"]
         self.best_score = math.inf if score is None else float(score)
         if kept.state.get("best") and self.accelerator.is_main_process:

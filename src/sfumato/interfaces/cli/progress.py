@@ -106,6 +106,8 @@ def _closing(run: Run, idle: bool) -> Iterator[str]:
         )
     if run.interrupted:
         yield translate("train.stopped", run=run.folder)
+    elif idle and run.reached:
+        yield translate("train.idle_reached", loss=f"{recipe.training.target_loss:g}")
     elif idle:
         yield translate("train.idle", images=run.images_seen, model=model)
     elif not run.diverged:

@@ -97,7 +97,7 @@ def train(
         float | None, typer.Option(metavar="MINUTES", help=translate("help.train.minutes"))
     ] = None,
     target_loss: Annotated[
-        float | None, typer.Option(metavar="LOSS", help=translate("help.train.target_loss"))
+        float | None, typer.Option(min=0, metavar="LOSS", help=translate("help.train.target_loss"))
     ] = None,
     resolution: Annotated[
         int | None, typer.Option(min=8, max=4096, metavar="PX", help=translate("help.size"))
@@ -152,8 +152,7 @@ def train(
         raise typer.BadParameter(translate("train.freeze_what"))
     if text_model and text_encoder not in PRETRAINED and not (recipe or resume):
         raise typer.BadParameter(translate("train.text_model_what"))
-    rates = {"--minutes": minutes, "--learning-rate": learning_rate, "--target-loss": target_loss}
-    for name, value in rates.items():
+    for name, value in (("--minutes", minutes), ("--learning-rate", learning_rate)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise typer.BadParameter(translate("train.positive", name=name))
     sections: dict[str, dict[str, Any]] = {
