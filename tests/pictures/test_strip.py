@@ -36,6 +36,14 @@ def test_a_strip_shows_first_and_last():
     assert row.size[0] == 4 * 72 + 8
 
 
+def test_a_strip_shows_the_steps_nearest_to_given_times():
+    row = strip(WALK, TIMES, at=(1, 0.5, 0.25, 0.001, 0), cell=64)
+    assert row.size[0] == 5 * 72 + 8
+    reds = [row.getpixel((8 + 32 + i * 72, 8 + 32))[0] for i in range(5)]
+    # times fall by ninths: 5/9 and 4/9 are as near to 1/2, 2/9 is nearest to 1/4
+    assert reds == [SHADES[i] for i in (0, 4, 7, 9, 9)]
+
+
 def test_a_strip_shows_further_rows_below():
     green = [Image.new("RGBA", (4, 4), (0, shade, 0, 255)) for shade in SHADES]
     whole = strip(WALK, TIMES, shown=4, cell=64, below=[green])

@@ -18,6 +18,8 @@ from PIL import Image
 from tiny import kept, recipe, same_bits, squares
 
 import sfumato
+from sfumato.architecture import build_denoiser
+from sfumato.diffusion import Betas
 from sfumato.errors import SfumatoError
 from sfumato.training import checkpoint
 from sfumato.training import run as module
@@ -166,6 +168,16 @@ def test_its_recipe_is_whole_and_gives_the_same_run(finished: Run, tmp_path: Pat
     assert same_bits(kept(again.folder), kept(finished.folder))
     one, other = (p / "model" / "model.safetensors" for p in (finished.folder, again.folder))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_length_of_its_chain_goes_with_the_model(data: Path, tmp_path: Path) -> None:
+    chain = {"schedule": "linear", "target": "eps", "chain": 50}
+    run = trained(data, tmp_path / "run", recipe(diffusion=chain))
+    model = sfumato.load(run.folder / "model")
+    step = next(iter(model.stream("a red square", steps=4, sampler="ddpm")))
+    assert step.x0.isfinite().all()
+    schedule = build_denoiser(model.recipe, model.prompted).schedule
+    assert isinstance(schedule, Betas) and len(schedule.betas) == 50
 
 
 def test_another_seed_is_another_run(finished: Run, data: Path, tmp_path: Path) -> None:

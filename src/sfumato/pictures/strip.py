@@ -21,6 +21,7 @@ def strip(
     background: Background = "checker",
     title: str = "",
     below: Sequence[Sequence[Image.Image]] = (),
+    at: Sequence[float] = (),
 ) -> Image.Image:
     """A row of the sampling process, evenly chosen, first and last always there.
 
@@ -30,6 +31,8 @@ def strip(
         shown: how many to show at most.
         cell: side of a picture, in pixels.
         below: further rows of the same length, such as the lower levels of a pyramid.
+        at: show the steps nearest to these times instead, as (1, 0.5, 0.25, 0.001, 0) for
+            T, T/2, T/4, 1 and 0 of a chain of T = 1000.
 
     Raises:
         ValueError: when there is no picture, or not one time a picture of every row.
@@ -38,7 +41,7 @@ def strip(
     for row in rows:
         if len(times) != len(row):
             raise ValueError(f"{len(row)} pictures but {len(times)} times")
-    chosen = evenly(len(pictures), shown)
+    chosen = nearest(times, at) if at and times else evenly(len(pictures), shown)
     return sheet(
         [row[i] for row in rows for i in chosen],
         [f"t = {times[i]:.2f}" for _ in rows for i in chosen],
@@ -47,6 +50,11 @@ def strip(
         background=background,
         title=title,
     )
+
+
+def nearest(times: Sequence[float], wanted: Sequence[float]) -> list[int]:
+    """For each wanted time the index of the step that comes nearest to it."""
+    return [min(range(len(times)), key=lambda i: abs(times[i] - time)) for time in wanted]
 
 
 def evenly(length: int, wanted: int) -> list[int]:
