@@ -10,7 +10,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sfumato.data.captions import clean_captions, decode_text, named_by, read_metadata, words_of
+from sfumato.data.captions import (
+    clean_captions,
+    decode_text,
+    named_by,
+    read_caption_file,
+    read_metadata,
+    words_of,
+)
 from sfumato.errors import SfumatoError
 
 RUSSIAN = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
@@ -21,6 +28,14 @@ russian_words = st.lists(st.text(RUSSIAN, min_size=2, max_size=12), min_size=1).
 def test_utf8_is_read_as_it_is(text):
     assert decode_text(text.encode()) == (text, "utf-8")
     assert decode_text(b"\xef\xbb\xbf" + text.encode()) == (text, "utf-8")
+
+
+@pytest.mark.parametrize("before", ["", "x"])
+def test_the_begin_of_a_file_without_end_is_read_in_its_own_encoding(tmp_path, before):
+    (tmp_path / "a.txt").write_text(before + "сердце " * 20_000, "utf-8")  # cut inside a letter
+    (caption,), encoding = read_caption_file(tmp_path / "a.txt")
+    assert encoding == "utf-8" and set(caption.split()) <= {"сердце", "xсердце"}
+    assert 60_000 < len(caption.encode()) < 1 << 16
 
 
 @given(russian_words)

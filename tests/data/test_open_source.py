@@ -28,6 +28,12 @@ def test_a_file_is_no_folder(tmp_path):
         open_source(tmp_path / "a.png")
 
 
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    (tmp_path / "Pictures.ZIP").write_bytes(b"PK")
+    with pytest.raises(SfumatoError, match="is an archive. Unpack it"):
+        open_source(tmp_path / "Pictures.ZIP")
+
+
 @pytest.mark.parametrize("wrong", [{"channels": 2}, {"size": 0}, {"size": -64}, {"size": 10**6}])
 def test_senseless_settings_are_refused(tmp_path, wrong):
     with pytest.raises(SfumatoError, match=r"channels|out of range"):

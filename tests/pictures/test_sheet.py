@@ -8,7 +8,7 @@ from PIL import Image
 
 from sfumato.pictures import font
 from sfumato.pictures.font import label_font
-from sfumato.pictures.sheet import as_png, checkerboard, fit, on_background, sheet
+from sfumato.pictures.sheet import _wrap, as_png, checkerboard, fit, on_background, sheet
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
 GAP = 8
@@ -59,6 +59,23 @@ def test_long_labels_take_two_lines_and_never_leave_their_cell():
     assert sheet([plain("red")], [words], cell=64).height == two.height
     unbroken = sheet([plain("red")], ["x" * 80], cell=96)
     assert not ink(unbroken)[:, GAP + 97 :].any()
+
+
+@pytest.mark.parametrize("unit", ["a red circle and ", "x", "сердце\n"])
+def test_a_label_without_end_is_not_measured_to_its_end(unit, monkeypatch):
+    """A caption of a whole file once kept a training busy for hours."""
+
+    class Font:
+        asked = 0
+
+        def getlength(self, text):
+            Font.asked += len(text)
+            return 2 * len(text)
+
+    monkeypatch.setattr("sfumato.pictures.sheet.label_font", lambda _: Font())
+    lines = _wrap(unit * 100_000, 128, 14)
+    assert [2 * len(line) <= 128 for line in lines] == [True] * len(lines)
+    assert lines[-1].endswith("…") and Font.asked < 100_000
 
 
 def test_a_title_stands_above():

@@ -185,6 +185,8 @@ def _file(
         from sfumato.data.sources.parquet import parquet_file
 
         return parquet_file(path, size, channels, split, broken_share)
+    if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"):
+        raise SfumatoError(f"{path} is an archive. Unpack it and give the folder.")
     raise SfumatoError(
         f"{path} is a file. Give the folder that it lies in; by itself only a .tar (WebDataset) "
         "or a .parquet is a data set."

@@ -54,7 +54,11 @@ def read_caption_file(path: Path) -> tuple[tuple[str, ...], str]:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        text, encoding = decode_text(file.read(_LONGEST_CAPTION_FILE))
+        content = file.read(_LONGEST_CAPTION_FILE)
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # UTF-16
+    if len(content) == _LONGEST_CAPTION_FILE and not wide:
+        content = content.rsplit(None, 1)[0]  # half a letter would look like another encoding
+    text, encoding = decode_text(content)
     return clean_captions(text.splitlines()), encoding
 
 

@@ -127,7 +127,8 @@ def _wrap(text: str, width: int, size: int, lines: int = 2) -> list[str]:
     font = label_font(size)
     done: list[str] = []
     line = ""
-    words = text.split()
+    # letters are wider than a pixel: what is cut off here could not be seen
+    words = text[: (lines + 1) * width].split()
     for number, word in enumerate(words):
         longer = f"{line} {word}".strip()
         if font.getlength(longer) <= width or not line:
