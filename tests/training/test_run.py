@@ -21,7 +21,7 @@ import sfumato
 from sfumato.architecture import build_denoiser
 from sfumato.diffusion import Betas
 from sfumato.errors import SfumatoError
-from sfumato.training import checkpoint
+from sfumato.training import checkpoint, trainer
 from sfumato.training import run as module
 from sfumato.training.journal import Journal
 from sfumato.training.recipe import changed, load_recipe
@@ -488,6 +488,38 @@ def test_once_settled_a_run_of_minutes_resumes_as_one_of_images(
     assert len(rest) > 1
 
 
+def test_the_minutes_of_a_run_are_not_given_twice(
+    data: Path, tmp_path: Path, quick_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before its number of images is settled: what it has had counts."""
+    ends = []
+
+    class Noted(module.Clock):
+        def __init__(self, end: float, *rest: Any) -> None:
+            ends.append(end - time.monotonic())
+            super().__init__(end, *rest)
+
+    monkeypatch.setattr(module, "Clock", Noted)
+    out = tmp_path / "run"
+    walk = Run(data, out, recipe=recipe(training={"images": None, "minutes": 10.0})).steps()
+    begin = time.monotonic()
+    next(walk)
+    time.sleep(1.5)
+    next(walk)
+    walk.close()  # type: ignore[attr-defined]
+    took = time.monotonic() - begin
+    for number in range(2):  # resumed twice: nothing is lost on the way
+        resumed = Run(data, out, resume=True).steps()
+        next(resumed)
+        resumed.close()  # type: ignore[attr-defined]
+        assert 600 - took - 60 < ends[-1] < 600 - 1.5, number
+        assert ends[-1] < ends[-2]
+    anew = Run(data, out, resume=True, training={"minutes": 10.0}).steps()
+    next(anew)
+    anew.close()  # type: ignore[attr-defined]
+    assert ends[-1] > 600 - 60 and ends[-1] > ends[-2], "named anew, planned anew"
+
+
 def test_images_and_minutes_both_limit(data: Path, tmp_path: Path, quick_probe: None) -> None:
     few = trained(data, tmp_path / "few", recipe(), training={"images": 200, "minutes": 60.0})
     assert steps_of(few)[-1].images_seen == 200
@@ -595,7 +627,7 @@ def test_threads_and_the_global_seed_stay_as_they_were(data: Path, tmp_path: Pat
 def test_the_bank_has_noise_of_its_own() -> None:
     from sfumato.diffusion.randomness import normal
 
-    assert not torch.equal(normal((8,), [module.FAR], 0, "noise"), normal((8,), [0], 0, "noise"))
+    assert not torch.equal(normal((8,), [trainer.FAR], 0, "noise"), normal((8,), [0], 0, "noise"))
 
 
 def test_an_autoencoder_that_is_ready_learns_no_more_on_resuming(

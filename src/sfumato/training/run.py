@@ -64,13 +64,8 @@ PROBE_SECONDS = 8.0
 """After so long the rate is known: the forecast is made, minutes become images."""
 AUTOENCODER_SHARE = 0.25
 """Of the minutes of a run that has no number of images."""
-BANK = 512
-"""Samples of the fixed bank on which checkpoints are compared."""
 NOTEWORTHY = 0.05
 """Share of the initial weights in the average from which a person should be told."""
-FAR = (1 << 40) + (1 << 31)
-"""Global indices from here on belong to the bank: no training sees as many images.  The lower bits
-count too: noise is drawn from 32 of them."""
 
 
 class Run:
@@ -107,6 +102,8 @@ class Run:
         self._begin = time.monotonic()
         asked = recipe_for(self.folder, data, recipe, resume, sections)
         self._plans = not resume or asked.training.images is None
+        self._earlier = 0.0  # seconds that the run has had, where its minutes still hold
+        self._anew = bool(sections.get("training", {}).get("minutes"))
         wish = pick_device(asked.training.device)
         if wish.index:
             raise SfumatoError(
@@ -203,6 +200,9 @@ class Run:
         self.images_seen = trainer.images_seen
         self.forecast, self._foreseen, self._most = None, False, trainer.total
         self._watch = Watch(trainer.phase)
+        if not self._anew:
+            self._earlier = max(self._earlier, trainer.earlier)
+        trainer.began, trainer.earlier = self._begin, self._earlier
         probe = Probe(min(PROBE_SECONDS, 6 * (training.minutes or PROBE_SECONDS)))
         clock = self._clock(trainer)
         if clock and trainer.total and not trainer.images_seen:
@@ -268,7 +268,7 @@ class Run:
     def _save(self, trainer: Trainer, journal: Journal | None) -> None:
         if journal is None:  # the first process saves for all
             return
-        loss, t = trainer.score(range(FAR, FAR + min(BANK, trainer.batch * 4)))
+        loss, t = trainer.score(trainer.bank)
         trainer.save(float(loss.mean()))
         initial = trainer.average.coverage(trainer.images_seen, trainer.batch)
         journal.bank(trainer.images_seen, loss, t, initial)
@@ -286,7 +286,7 @@ class Run:
         if training.minutes is None or not self._plans:
             return None
         share = AUTOENCODER_SHARE if trainer.phase == "autoencoder" else 1.0
-        end = self._begin + share * 60 * training.minutes
+        end = self._begin + share * 60 * training.minutes - self._earlier
         return Clock(end, training.decay_fraction, trainer.images_seen)
 
     def _plan(self, trainer: Trainer, clock: Clock, rate: float) -> None:

@@ -30,6 +30,11 @@ from sfumato.training.processes import accelerator_for
 from sfumato.training.sections import Training
 
 UNPLANNED = 1 << 40  # more images than any run sees: the end is not known yet
+FAR = (1 << 40) + (1 << 31)
+"""Global indices from here on belong to the bank: no training sees as many images.  The lower bits
+count too: noise is drawn from 32 of them."""
+BANK = 512
+"""Samples of the fixed bank on which checkpoints are compared."""
 BAD_STEPS = 3  # so many steps without a finite gradient in a row, and the run goes back
 
 
@@ -80,6 +85,9 @@ class Trainer:
         total: images to see in all; may be set later, before it is reached.
         resume: go on from the newest intact checkpoint, where there is one.
         phase: name carried by the steps.
+    Attributes:
+        began: the moment (`time.monotonic`) from which a checkpoint counts the run's seconds.
+        earlier: seconds that the run has had before, where it is resumed.
     Raises:
         SfumatoError: if the processes cannot share the batch, or a checkpoint does not fit.
     """
@@ -123,6 +131,7 @@ class Trainer:
         self.best_score = math.inf
         self.notes: list[str] = []
         self.goal = Goal(settings.target_loss, settings.log_every_images)
+        self.began, self.earlier = time.monotonic(), 0.0
         self._pace = Pace()
         self._saved_at = time.monotonic()
         self._saved_images: int | None = None
@@ -218,6 +227,11 @@ class Trainer:
                 note += " " + translate("train.returned", checkpoint=kept.path.name)
         self.notes.append(note)
 
+    @property
+    def bank(self) -> range:
+        """Samples that no training sees, to compare checkpoints on."""
+        return range(FAR, FAR + min(BANK, self.batch * 4))
+
     def score(self, samples: range) -> tuple[Tensor, Tensor]:
         """Loss and times of a fixed bank of samples under the averaged weights, no gradients.
 
@@ -262,6 +276,7 @@ class Trainer:
             "best_score": None if math.isinf(self.best_score) else self.best_score,
             "best": best,
             "goal": self.goal.state,
+            "seconds": self.earlier + time.monotonic() - self.began,
             "batch_size": self.batch,
             "seed": self.settings.seed,
             "optimizer": structure,
@@ -295,6 +310,7 @@ class Trainer:
         self.bad_steps = int(kept.state["bad_steps"])
         if self.accelerator.scaler is not None and "scaler" in kept.state:
             self.accelerator.scaler.load_state_dict(kept.state["scaler"])
+        self.earlier = float(kept.state.get("seconds", 0.0))
         if "goal" in kept.state:
             self.goal.restore(kept.state["goal"])
         if self.goal.reached:
