@@ -61,6 +61,14 @@ def test_pictures_and_captions(tmp_path):
     assert source[3].origin == "a.parquet[3]" and not source.report().problems
 
 
+def test_captions_in_a_column_of_another_name_can_be_named(tmp_path):
+    columns = {"foto": [encoded(n) for n in range(2)], "titel": ["x", "y"]}
+    path = write(tmp_path / "a.parquet", columns)
+    assert "2 rows have no caption; called 'picture'; " in open_source(path, 8).report().text()
+    assert "; DATA?text=COLUMN says" in open_source(path, 8).report().text()
+    assert open_source(f"{path}?text=titel", 8)[1].captions == ("y",)
+
+
 def test_lists_of_captions_bytes_columns_and_named_columns(tmp_path):
     columns = {
         "photo": [encoded(n) for n in range(3)],
@@ -71,7 +79,8 @@ def test_lists_of_captions_bytes_columns_and_named_columns(tmp_path):
     path = write(tmp_path / "a.parquet", columns)
     source = open_source(path, size=8)
     assert [source[i].captions for i in range(3)] == [("a", "b"), ("c",), ("picture",)]
-    assert "1 rows have no caption" in source.report().text()
+    said = source.report().text()
+    assert "1 rows have no caption" in said and "?text=" not in said
     source = open_source(f"{path}?image=other&text=title", size=8)
     assert first_values(source) == [100, 101, 102] and source[2].captions == ("z",)
     with pytest.raises(SfumatoError, match="no column 'nothing'.*photo, other"):

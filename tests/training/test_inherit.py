@@ -82,6 +82,14 @@ def test_all_is_taken_and_the_network_goes_on_learning(
     assert words(tmp_path / "run") == words(first)
 
 
+def test_what_should_be_known_is_said_where_the_autoencoder_has_no_step(
+    first: Path, other: Path, tmp_path: Path
+) -> None:
+    run = Run(other, tmp_path / "run", start={"model": str(first)}, training=SHORT)
+    run.notes.append("one picture is broken")
+    assert "one picture is broken" in next(iter(run.steps())).notes
+
+
 @pytest.mark.parametrize(("part", "rest"), [("network", "conditioner"), ("text", "network")])
 def test_a_frozen_part_stays(
     first: Path, other: Path, tmp_path: Path, part: str, rest: str

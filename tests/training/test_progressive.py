@@ -321,9 +321,9 @@ def test_no_path_of_this_disk_goes_with_the_model(inner: Any, data: Path, tmp_pa
         ({"freeze": ["inner"]}, {"network": {"levels": 3}}, "2 new ones"),
         ({"model": "embedded"}, {}, "Name one of them"),
         # 15 pixels below: the weights would fit, the side does not
-        ({}, {"data": {"resolution": 30}}, "leaves no place for it"),
-        ({}, {"network": {"width": 32}}, "leaves no place for it"),
-        ({}, {"network": {"name": "patch-unet", "levels": None}}, "leaves no place for it"),
+        ({}, {"data": {"resolution": 30}}, r"leaves no place for it. Take --resolution .* 32, or"),
+        ({}, {"network": {"width": 32}}, "leaves no place for it. Leave its widths"),
+        ({}, {"network": {"name": "unet"}}, "--init-inner .* makes a matryoshka, and --network"),
     ],
 )
 def test_what_does_not_nest_is_said(

@@ -458,6 +458,11 @@ def test_what_would_be_passed_over_is_refused(conditioning: dict[str, Any], fiel
         resolved(32, conditioning=conditioning)
 
 
+def test_a_template_needs_a_place_for_the_name() -> None:
+    with pytest.raises(SfumatoError, match=r"'a photo' is not allowed, .* a text with \{\} in it"):
+        recipe_of({"conditioning": {"template": "a photo"}})
+
+
 @given(st.lists(st.sampled_from(["autoencoder", "text", "network"]), min_size=1))
 def test_the_same_parts_are_the_same_wish_in_any_order(parts: list[str]) -> None:
     once = recipe_of({"start": {"take": sorted(set(parts))}})

@@ -245,7 +245,8 @@ def _on_hub(name: str, revision: str | None, again: bool = False) -> Located | N
         except Exception as error:
             raise SfumatoError(
                 f"The text encoder {name} could not be fetched ({_first_line(error)}). Check name "
-                f"and network, or name a folder that holds it: {VARIABLE if again else OPTION}."
+                "and network, or name a folder or an installed package that holds it: "
+                f"{VARIABLE if again else OPTION}."
             ) from error
     commit = folder.name if _COMMIT.fullmatch(folder.name) else revision
     return Located(folder, name, name, commit)

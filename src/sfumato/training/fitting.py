@@ -116,6 +116,12 @@ def check_network(model: Recipe, start: Start, wishes: Mapping[str, Mapping[str,
     """
     if "network" not in start.take:
         return
+    name = wishes.get("network", {}).get("name")
+    if start.inner and name not in (None, model.network.name):
+        raise SfumatoError(
+            f"{told('start.inner')} makes a {model.network.name}, and {told('network.name')} = "
+            f"{name} asks for another network. Leave that option out."
+        )
     for field in ("size",) if start.inner else ("name", "size"):
         wish, mine = wishes.get("network", {}).get(field), getattr(model.network, field)
         if wish not in (None, mine):

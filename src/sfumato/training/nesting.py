@@ -10,7 +10,7 @@ from sfumato.errors import SfumatoError
 from sfumato.networks.matryoshka import Matryoshka
 from sfumato.training.levels import time_mean
 from sfumato.training.recipe import changed
-from sfumato.training.sections import Recipe, Start
+from sfumato.training.sections import Recipe, Start, told
 
 INNER = "inner"
 """The part that can be frozen: all of a matryoshka but its outermost level."""
@@ -99,9 +99,16 @@ def nest(network: nn.Module, inner: nn.Module, recipe: Recipe) -> None:
             raise RuntimeError("another side")
         network.nest(inner)
     except RuntimeError as error:
+        sides = network.pyramid.sides if isinstance(network, Matryoshka) else (0,)
+        if sides[-1] != lowest:
+            fitting = lowest * 2 ** (len(sides) - 1)
+            cure = f"Take {told('data.resolution')} {fitting}, or other {told('network.levels')}"
+        else:
+            cure = "Leave its widths and depths as the inner model has them"
         raise SfumatoError(
-            f"The inner model is a network of {lowest} pixels (its lowest level), and this run's "
-            "recipe leaves no place for it. Leave network and side as the inner model has them."
+            f"The inner model is a network of {lowest} pixels (its lowest level), and this run of "
+            f"{len(sides)} levels from {sides[0]} to {sides[-1]} pixels leaves no place for it. "
+            f"{cure}."
         ) from error
 
 

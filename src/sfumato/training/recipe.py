@@ -98,6 +98,8 @@ def _allowed(one: Any) -> str:
         return "a section of settings"
     if one["type"] == "bool_type":
         return "true or false"
+    if one["type"] == "string_pattern_mismatch":
+        return f"a text with {one['ctx']['pattern']} in it".replace("\\", "")
     text = str(one["msg"]).removeprefix("Input should be ")
     return text.replace("a valid integer", "a whole number").replace("a valid ", "a ")
 

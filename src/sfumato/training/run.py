@@ -229,6 +229,7 @@ class Run:
                 trainer.objective.module.load_state_dict(averaged(trainer))
         if journal is not None:
             journal.close()
+        self.notes = trainer.notes  # what no step has carried, as where there was none to take
 
     def _followed(
         self,

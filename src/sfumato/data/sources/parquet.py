@@ -195,6 +195,8 @@ def say(
         found.captions.append(captions or ((label,) if label else ("picture",)))
     if bare:
         reason = f"{bare} rows have no caption; called 'picture'"
+        if not (columns.text or columns.label):
+            reason += "; DATA?text=COLUMN says which column holds them"
         found.remarks.append(Problem(found.name, reason, topic="caption missing"))
 
 
