@@ -87,7 +87,9 @@ def test_what_should_be_known_is_said_where_the_autoencoder_has_no_step(
 ) -> None:
     run = Run(other, tmp_path / "run", start={"model": str(first)}, training=SHORT)
     run.notes.append("one picture is broken")
-    assert "one picture is broken" in next(iter(run.steps())).notes
+    steps = run.steps()
+    assert "one picture is broken" in next(steps).notes
+    steps.close()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("part", "rest"), [("network", "conditioner"), ("text", "network")])
