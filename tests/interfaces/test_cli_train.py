@@ -237,6 +237,7 @@ def ended(**known):
     training = Training(batch_size=8, learning_rate=100.0)
     recipe = Recipe(training=training, start=Start(**known.pop("start", {})))
     plain = {"grade": None, "diverged": None, "interrupted": False, "images_seen": 400}
+    plain["reached"] = False
     return SimpleNamespace(folder=Path("run"), recipe=recipe, **{**plain, **known})
 
 
@@ -377,7 +378,7 @@ def test_parts_of_a_model_are_taken(trained, sfumato, pictures, tmp_path):
     some = ("--take", "network", "--take", "autoencoder")
     result = sfumato("train", pictures, "-o", "run", "--from", run, *some, "--images", 8)
     assert result.exit_code == 0, result.output
-    assert load_recipe(tmp_path / "run" / "recipe.toml").start.take == ("network", "autoencoder")
+    assert load_recipe(tmp_path / "run" / "recipe.toml").start.take == ("autoencoder", "network")
     result = sfumato("train", pictures, "-o", "other", *some)
     assert result.exit_code == 2 and "--from" in result.stderr
 

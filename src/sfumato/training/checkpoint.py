@@ -61,12 +61,18 @@ class Checkpoint:
 
 
 def save(
-    folder: Path, name: str, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any], keep: int
+    folder: Path,
+    name: str,
+    tensors: dict[str, dict[str, Tensor]],
+    state: dict[str, Any],
+    keep: int,
+    seconds: float | None = None,
 ) -> Path:
     """Write ``folder/name`` whole or not at all, and delete what is older than the last ``keep``.
 
     ``tensors``: group -> name -> tensor on any device; ``state``: what JSON holds exactly (no
-    tuples, no keys other than str, no NaN). The one marked best is kept besides. Returns the path.
+    tuples, no keys other than str, no NaN). The one marked best is kept besides. ``seconds``: that
+    the training has taken so far, which is no part of its state. Returns the path.
 
     Raises SfumatoError with the real cause (disk full, no permission, ...), after which the
     earlier checkpoints are untouched; ValueError or TypeError if the arguments cannot be kept.
@@ -100,7 +106,10 @@ def save(
         files.write_bytes(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
         files.flush_folder(partial)
         _move_in(partial, final)
-        files.replace_bytes(folder / LATEST, json.dumps({"checkpoint": name}).encode())
+        said: dict[str, Any] = {"checkpoint": name}
+        if seconds is not None:
+            said["seconds"] = seconds
+        files.replace_bytes(folder / LATEST, json.dumps(said).encode())
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise SfumatoError(
@@ -163,6 +172,14 @@ def latest(run: Path) -> Path | None:
     """
     numbered = _numbered(Path(run))
     return numbered[0][1] if numbered else None
+
+
+def seconds_of(run: Path) -> float:
+    """How long a training had taken at its newest checkpoint; 0 where nobody noted it."""
+    try:
+        return max(0.0, float(json.loads((Path(run) / LATEST).read_bytes())["seconds"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def best(run: Path) -> Path | None:

@@ -194,8 +194,8 @@ class Run:
             if self.company.is_main_process
             else None
         )
-        trainer.notes[:0] = self.notes
-        self.notes = []
+        if trainer.images_seen < trainer.total:  # or there is no step to carry them
+            trainer.notes[:0], self.notes = self.notes, []
         self._since = time.monotonic(), trainer.images_seen
         self.images_seen = trainer.images_seen
         self.forecast, self._foreseen, self._most = None, False, trainer.total
@@ -229,7 +229,6 @@ class Run:
                 trainer.objective.module.load_state_dict(averaged(trainer))
         if journal is not None:
             journal.close()
-        self.notes = trainer.notes  # what no step has carried, as where there was none to take
 
     def _followed(
         self,

@@ -276,7 +276,6 @@ class Trainer:
             "best_score": None if math.isinf(self.best_score) else self.best_score,
             "best": best,
             "goal": self.goal.state,
-            "seconds": self.earlier + time.monotonic() - self.began,
             "batch_size": self.batch,
             "seed": self.settings.seed,
             "optimizer": structure,
@@ -289,7 +288,8 @@ class Trainer:
             "optimizer": optimizer,
         }
         name = f"images-{self.images_seen:09d}"
-        path = checkpoint.save(self.folder, name, tensors, state, self.settings.keep)
+        seconds = self.earlier + time.monotonic() - self.began
+        path = checkpoint.save(self.folder, name, tensors, state, self.settings.keep, seconds)
         self._saved_images = self.images_seen
         if best:
             checkpoint.mark_best(self.folder, name, score)
@@ -310,7 +310,7 @@ class Trainer:
         self.bad_steps = int(kept.state["bad_steps"])
         if self.accelerator.scaler is not None and "scaler" in kept.state:
             self.accelerator.scaler.load_state_dict(kept.state["scaler"])
-        self.earlier = float(kept.state.get("seconds", 0.0))
+        self.earlier = checkpoint.seconds_of(self.folder)
         if "goal" in kept.state:
             self.goal.restore(kept.state["goal"])
         if self.goal.reached:
