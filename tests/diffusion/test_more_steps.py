@@ -31,9 +31,8 @@ def smooth_pictures(levels: int) -> tuple[Pyramid, Tensor, Tensor]:
     at = torch.cartesian_prod(*[torch.arange(SIDE, dtype=torch.float64)] * 2)
     picture = 0.25 * torch.exp(-torch.cdist(at, at).square() / 2)
     pixels = torch.eye(SIDE**2, dtype=torch.float64).reshape(SIDE**2, 1, SIDE, SIDE)
-    pack = pyramid.of(pixels)[
-        :, 0
-    ].T.contiguous()  # (N, pixels): the levels are means of the picture's pixels
+    # (N, pixels): the levels are means of the picture's pixels
+    pack = pyramid.of(pixels)[:, 0].T.contiguous()
     mean = torch.where(at[:, 0] < SIDE / 2, 0.4, -0.2)
     return pyramid, pack @ mean.double(), pack @ picture @ pack.T
 
