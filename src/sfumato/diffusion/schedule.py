@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -198,17 +199,17 @@ class Shifted(Schedule):
         return self.base.levels_of(log_snr)
 
 
-CHAINS: dict[str, Callable[[int], Betas]] = {
-    "linear": linear_betas,
-    "cosine": cosine,
-    "scaled-linear": scaled_linear_betas,
-}
-"""By name: the number of steps T -> betas."""
+class Chain(Protocol):
+    """The number of steps T -> betas."""
 
-SCHEDULES: dict[str, Callable[[], Schedule]] = {
-    "flow": Flow,
+    def __call__(self, steps: int = 1000) -> Betas: ...
+
+
+CHAINS: dict[str, Chain] = {
     "linear": linear_betas,
     "cosine": cosine,
     "scaled-linear": scaled_linear_betas,
 }
+
+SCHEDULES: dict[str, Callable[[], Schedule]] = {"flow": Flow, **CHAINS}
 """By name; chains at 1000 steps."""
