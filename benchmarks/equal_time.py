@@ -184,7 +184,7 @@ def main() -> None:
     table = {"real pictures": judged(judge, real, things, real)}
     for name, folder in folders.items():
         model = sfumato.load(folder, device="cpu")
-        made = premultiplied(model.generate(prompts, seed=0))
+        made = premultiplied(model.generate(prompts, numbers=range(len(prompts))))
         size = sum(p.numel() for p in model.prompted.parameters()) / 1e6
         table[name] = {"millions": size, **seen[name], **judged(judge, made, things, real)}
         row = ", ".join(f"{key} {value:.4g}" for key, value in table[name].items())

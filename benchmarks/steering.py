@@ -96,6 +96,7 @@ def main() -> None:
         made = model.generate(
             names,
             seed=wanted.seed,
+            numbers=range(len(names)),
             steps=wanted.steps,
             guidance_scale=wanted.guidance_scale,
         )

@@ -130,8 +130,12 @@ def steered(
     other = [
         next(j for j in np.roll(places, -1 - k) if own[j] != own[i]) for k, i in enumerate(places)
     ]
-    made = judge.features(premultiplied(model.generate([asked[i] for i in places], 1, 0)))
-    swapped = judge.features(premultiplied(model.generate([asked[i] for i in other], 1, 0)))
+    # the two of a pair share their noise, the pairs do not
+    numbers = range(len(places))
+    made, swapped = (
+        judge.features(premultiplied(model.generate([asked[i] for i in of], numbers=numbers)))
+        for of in (places, other)
+    )
     features = judge.features(real)
     right = []
     for i, mine, theirs in zip(places, made, swapped, strict=True):

@@ -68,6 +68,16 @@ def test_a_picture_does_not_depend_on_its_company(either: TextToImage, sampler: 
     assert apart(mixed[2], four[0]) <= 2 and apart(mixed[3], four[1]) <= 2
 
 
+def test_a_picture_is_asked_for_by_its_number(either: TextToImage) -> None:
+    """With numbers of their own, prompts no longer share the noise of a seed."""
+    hearts, cats = (either.generate(words, count=4, seed=5) for words in ("red heart", "cat"))
+    chosen = either.generate(["red heart", "cat", "cat"], seed=5, numbers=[3, 0, 2])
+    for one, other in zip(chosen, (hearts[3], cats[0], cats[2]), strict=True):
+        assert apart(one, other) <= 1
+    *_, last = either.stream(["red heart", "cat"], seed=5, numbers=range(2, 4))
+    assert last.state.samples == (2, 3)
+
+
 def test_many_pictures_are_made_in_parts_and_in_order(
     pixels: TextToImage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +351,9 @@ def test_defaults_are_the_recipes(pixels: TextToImage) -> None:
         ({"prompts": None}, "The prompt None is no text. Give"),
         ({"count": 0}, "0 pictures cannot be made. Ask"),
         ({"count": -2}, "-2 pictures cannot be made. Ask"),
+        ({"numbers": [0, 1]}, "2 numbers of pictures were given for 1 prompts times 1. Give"),
+        ({"numbers": [0], "count": 2}, "1 numbers of pictures were given for 1 prompts times 2"),
+        ({"numbers": [-1]}, "at least 0"),
         ({"steps": 0}, "0 steps lead nowhere. Take"),
         ({"sampler": "magic"}, "no sampler 'magic'. Take one of ddpm, ddim, euler"),
         ({"guidance_scale": math.nan}, "guidance scale of nan is not usable. Take"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -95,3 +95,26 @@ def test_without_samplers_that_agree_there_is_no_verdict(right):
     grain = np.random.default_rng(2).normal(size=(COUNT, 3, SIDE, SIDE))
     with pytest.raises(SystemExit, match="no solution: .*share"):
         judged(lambda steps: textures(1.5) + grain * steps / 5000, ["euler"], right)
+
+
+def test_a_chance_that_one_walk_has_is_not_one_of_all_pictures():
+    """Every prompt draws from noise of its own: else a dark walk would darken the whole row."""
+
+    def generate(
+        prompts: list[str],
+        *,
+        steps: int,
+        sampler: str,
+        numbers: Iterable[int] | None = None,
+        **_: Any,
+    ) -> list[Image.Image]:
+        walks = list(numbers) if numbers is not None else [0] * len(prompts)
+        luck = [np.random.default_rng((steps, walk)).uniform(0.2, 1) for walk in walks]
+        made = textures(1.5) * (1 if sampler != "ddpm" else np.array(luck)[:, None, None, None])
+        as_bytes = (255 * made).round().astype(np.uint8)
+        return [Image.fromarray(one) for one in as_bytes.transpose(0, 2, 3, 1)]
+
+    model = SimpleNamespace(size=SIDE, channels=3, generate=generate)
+    real = (255 * textures(1.5, seed=1)).astype(np.uint8)
+    rows = more_steps.measured(model, ["x"] * COUNT, PretendJudge(), real, ["ddpm"])
+    assert more_steps.worse(rows) == []

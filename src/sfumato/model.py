@@ -118,8 +118,12 @@ class TextToImage:
         sampler: str | None = None,
         negative_prompt: str | None = None,
         size: int | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> list[Image.Image]:
         """Pictures for every prompt, ``count`` each, in the order of the prompts.
+
+        All prompts share the noise of a seed: what differs between them is what the words do.
+        A measurement over many prompts wants noise of its own for each: give it ``numbers``.
 
         Args:
             prompts: one or several texts; for a model of classes, their names.
@@ -130,10 +134,14 @@ class TextToImage:
             sampler: one of ddpm, ddim, euler, heun, dpm++2m.
             negative_prompt: what to stay away from; needs a guidance scale other than 1.
             size: side of the pictures handed back; the model's own by default.
+            numbers: which pictures of the seed, each at least 0; 0, 1, ... ``count`` - 1 for
+                every prompt by default.  Where given, one for each prompt, and count is 1.
         Raises:
             SfumatoError: for a request that cannot be met.
         """
-        wish = self.wish(prompts, count, seed, steps, guidance_scale, sampler, negative_prompt)
+        wish = self.wish(
+            prompts, count, seed, steps, guidance_scale, sampler, negative_prompt, numbers
+        )
         if size is not None and size < 1:
             raise SfumatoError(f"A picture of {size} pixels cannot be made. Ask for at least 1.")
         pictures: list[Image.Image] = []
@@ -157,13 +165,16 @@ class TextToImage:
         sampler: str | None = None,
         negative_prompt: str | None = None,
         state: State | None = None,
+        numbers: Sequence[int] | None = None,
     ) -> Iterator[Step]:
         """The same walk, step by step, all pictures together.
 
         ``step.x0`` is the guess at that moment; `pictures` makes it visible.  ``state``, kept
         from an earlier step, continues from there under these settings.
         """
-        wish = self.wish(prompts, count, seed, steps, guidance_scale, sampler, negative_prompt)
+        wish = self.wish(
+            prompts, count, seed, steps, guidance_scale, sampler, negative_prompt, numbers
+        )
         if state is not None and len(state.x) != len(wish.prompts):
             raise SfumatoError(
                 f"The state holds {len(state.x)} pictures and {len(wish.prompts)} are asked for. "
@@ -213,6 +224,7 @@ class TextToImage:
         guidance_scale: float | None,
         sampler: str | None,
         negative_prompt: str | None,
+        numbers: Sequence[int] | None = None,
     ) -> Wish:
         """A request checked and completed with the model's defaults."""
         texts = [prompts] if isinstance(prompts, str) or prompts is None else list(prompts)
@@ -223,6 +235,13 @@ class TextToImage:
                 raise SfumatoError(f"The prompt {text!r} is no text. Give words in quotes.")
         if count < 1:
             raise SfumatoError(f"{count} pictures cannot be made. Ask for at least 1.")
+        if numbers is None:
+            numbers = list(range(count)) * len(texts)
+        elif len(numbers) != len(texts) or count != 1 or min(numbers) < 0:
+            raise SfumatoError(
+                f"{len(numbers)} numbers of pictures were given for {len(texts)} prompts times "
+                f"{count}. Give one for each prompt, at least 0, and a count of 1."
+            )
         sampling = self.recipe.sampling
         steps = sampling.steps if steps is None else steps
         if steps < 1:
@@ -235,7 +254,7 @@ class TextToImage:
             raise SfumatoError(f"A guidance scale of {scale} is not usable. Take 1 to 10.")
         return Wish(
             [text for text in texts for _ in range(count)],
-            list(range(count)) * len(texts),
+            list(numbers),
             seed,
             steps,
             scale,

@@ -18,9 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sfumato.architecture import latent_shape
 from sfumato.data.decode import fit
-from sfumato.diffusion import State, start
 from sfumato.evaluation.plan import Wanted
 from sfumato.model import TextToImage
 from sfumato.pictures.files import write_whole
@@ -114,17 +112,13 @@ class Studio:
         self, batch: Sequence[Wanted], steps: int | None, guidance_scale: float | None
     ) -> list[Image.Image]:
         begin = time.perf_counter()
-        noise = start(latent_shape(self.model.recipe), [w.number for w in batch], self.seed)
-        state = State(noise.x.to(self.model.device), noise.t, noise.samples, noise.seed)
-        walk = self.model.stream(
+        pictures = self.model.generate(
             [wish.prompt for wish in batch],
             seed=self.seed,
             steps=steps,
             guidance_scale=guidance_scale,
-            state=state,
+            numbers=[wish.number for wish in batch],
         )
-        *_, last = walk
-        pictures = self.model.pictures(last.x)
         cost = self.cost(steps, guidance_scale)
         self.rate.add(time.perf_counter() - begin, len(batch), cost)
         return pictures
