@@ -15,7 +15,8 @@ The last one trains nothing: it puts finished runs of the command line into the 
 Printed for each: millions of parameters, pictures seen, loss, whether a picture is judged nearer
 to its own prompt than to another's (chance 50%), the judge's top 1 and top 5 of all things, and
 the Frechet distance in the judge's features to the real pictures asked for; last, what the real
-pictures themselves score.
+pictures themselves score.  Every prompt has noise of its own; with ``--draws`` all are drawn so
+often from other noise, the means are printed, and the standard error of the distance by its draws.
 """
 
 from __future__ import annotations
@@ -155,6 +156,26 @@ def judged(
     }
 
 
+def drawn(
+    model: Any, judge: Judge, prompts: list[str], things: list[str], real: np.ndarray, draws: int
+) -> dict[str, float]:
+    """What `judged` says on average of pictures drawn ``draws`` times, each from other noise.
+
+    Pictures of one noise have more in common than their prompts: a distance of those measures
+    the chance of that noise.
+    """
+    count, rounds = len(prompts), []
+    for turn in range(draws):
+        numbers = range(turn * count, (turn + 1) * count)
+        made = premultiplied(model.generate(prompts, numbers=numbers))
+        rounds.append(judged(judge, made, things, real))
+    found = {name: float(np.mean([one[name] for one in rounds])) for name in rounds[0]}
+    if draws > 1:
+        spread = np.std([one["Frechet"] for one in rounds], ddof=1)
+        found["Frechet error"] = float(spread / draws**0.5)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--judge", type=Path, required=True)
@@ -163,6 +184,7 @@ def main() -> None:
     parser.add_argument("--text-model", help="of a pretrained encoder: a folder, package or id")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--things", type=int, default=300)
+    parser.add_argument("--draws", type=int, default=1, help="times that every thing is drawn")
     parser.add_argument("--only", nargs="*", help="parts of the names of contenders")
     parser.add_argument("--runs", nargs="*", type=Path, help="finished runs to judge, instead")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/equal_time"))
@@ -184,15 +206,16 @@ def main() -> None:
     table = {"real pictures": judged(judge, real, things, real)}
     for name, folder in folders.items():
         model = sfumato.load(folder, device="cpu")
-        made = premultiplied(model.generate(prompts, numbers=range(len(prompts))))
         size = sum(p.numel() for p in model.prompted.parameters()) / 1e6
-        table[name] = {"millions": size, **seen[name], **judged(judge, made, things, real)}
+        table[name] = {"millions": size, **seen[name]}
+        table[name] |= drawn(model, judge, prompts, things, real, wanted.draws)
         row = ", ".join(f"{key} {value:.4g}" for key, value in table[name].items())
         print(f"{name}: {row}", flush=True)
     print("real pictures:", {k: round(v, 3) for k, v in table["real pictures"].items()})
     facts = {
         "minutes": None if wanted.runs else wanted.minutes,
         "things": wanted.things,
+        "draws": wanted.draws,
         "judge": judge.hash,
     }
     wanted.output.mkdir(parents=True, exist_ok=True)
