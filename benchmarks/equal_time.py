@@ -14,9 +14,10 @@ The last one trains nothing: it puts finished runs of the command line into the 
 
 Printed for each: millions of parameters, pictures seen, loss, whether a picture is judged nearer
 to its own prompt than to another's (chance 50%), the judge's top 1 and top 5 of all things, and
-the Frechet distance in the judge's features to the real pictures asked for; last, what the real
-pictures themselves score.  Every prompt has noise of its own; with ``--draws`` all are drawn so
-often from other noise, the means are printed, and the standard error of the distance by its draws.
+the Frechet and the kernel distance in the judge's features to the real pictures asked for (of few
+pictures the first is too large, the second is not); last, what the real pictures themselves score.
+Every prompt has noise of its own; with ``--draws`` all are drawn so often from other noise, the
+means are printed, and the standard errors of both distances by their draws.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ import sfumato
 from sfumato.data.sources.emoji import STYLES, EmojiSource
 from sfumato.diffusion.randomness import seed_of
 from sfumato.evaluation.agreement import ranks
-from sfumato.evaluation.distances import frechet
+from sfumato.evaluation.distances import frechet, kernel
 from sfumato.evaluation.judge import Judge
 
 LATENT = {"use": True, "images": 0}
@@ -148,11 +149,13 @@ def judged(
     own = np.array([judge.labels.index(thing) for thing in things])
     rank = ranks(scores, own)
     rows = np.arange(len(own))
+    made, features = judge.features(images), judge.features(real)
     return {
         "nearer": float((scores[rows, own] > scores[rows, np.roll(own, 1)]).mean()),
         "top 1": float((rank < 1).mean()),
         "top 5": float((rank < 5).mean()),
-        "Frechet": float(frechet(judge.features(images), judge.features(real))),
+        "Frechet": float(frechet(made, features)),
+        "kernel": kernel(made, features),
     }
 
 
@@ -171,8 +174,9 @@ def drawn(
         rounds.append(judged(judge, made, things, real))
     found = {name: float(np.mean([one[name] for one in rounds])) for name in rounds[0]}
     if draws > 1:
-        spread = np.std([one["Frechet"] for one in rounds], ddof=1)
-        found["Frechet error"] = float(spread / draws**0.5)
+        for name in ("Frechet", "kernel"):
+            spread = np.std([one[name] for one in rounds], ddof=1)
+            found[f"{name} error"] = float(spread / draws**0.5)
     return found
 
 

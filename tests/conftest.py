@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
 from misbehaving_server import Server
+
+# tests in several processes (`pytest -n`) share the cores: a thread more than there are can make
+# a step ten times slower, and torch asks once, when it is first imported
+if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    assert "torch" not in sys.modules
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
 
 # a machine that is busy with something else is no failure of ours
 settings.register_profile("default", deadline=None)

@@ -252,6 +252,7 @@ def run(folder: Path, *told: str) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow
 def test_a_run_of_seconds(tmp_path: Path) -> None:
     absent = ("--peers-python", str(tmp_path / "nobody"))
     told = ("--minutes", "0.02", "--only", "sfumato", "diffusers", "--seeds", "0", *absent)

@@ -134,7 +134,7 @@ def test_the_two_promised_commands_stand_there_to_the_letter():
     for page in (ENGLISH, RUSSIAN):
         lines = "\n".join(blocks(page, "bash")).splitlines()
         assert 'pip install -c constraints.txt . && sfumato generate "red heart"' in lines
-        assert 'pip install -c constraints.txt ".[test]" && pytest' in lines
+        assert 'pip install -c constraints.txt ".[test]" && pytest -n auto' in lines
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -51,6 +51,7 @@ def test_large_pictures_are_reduced_by_whole_numbers(side):
     assert np.isfinite(found).all()
 
 
+@pytest.mark.slow
 def test_intervals_know_that_the_honest_quantile_is_an_estimate():
     """Samples and honest pictures of one law: the 5% lie in the interval about 95 times in 100."""
     inside = 0

@@ -83,6 +83,7 @@ def test_classes_and_grey_pictures_are_refused():
         Recoloured(few)
 
 
+@pytest.mark.slow
 def test_the_embedded_emoji_keep_people_and_held_out_pairs_as_they_are():
     source = open_source("emoji")
     both = Recoloured(source)
