@@ -85,12 +85,6 @@ class Ours:
     def draw(self, labels: list[int], seed: int) -> Tensor:
         run = self.run
         model = finished(run.recipe, run.trainer, run.vocabulary, None, len(run.source))
-        found: list[np.ndarray] = []
-        classes = sorted(set(labels))
-        counts = [labels.count(number) for number in classes]
-        if labels != [n for n in classes for _ in range(counts[0])]:
-            raise ValueError("labels in rising order, equally many of each, are needed")
-        names = [self.task.classes[number] for number in classes]
-        for picture in model.generate(names, counts[0], seed):
-            found.append(np.asarray(picture.convert("L")))
-        return torch.from_numpy(np.stack(found))[:, None]
+        names = [self.task.classes[number] for number in labels]
+        pictures = model.generate(names, seed=seed, numbers=range(len(names)))
+        return torch.from_numpy(np.stack([np.asarray(p.convert("L")) for p in pictures]))[:, None]
