@@ -14,10 +14,11 @@ The last one trains nothing: it puts finished runs of the command line into the 
 
 Printed for each: millions of parameters, pictures seen, loss, whether a picture is judged nearer
 to its own prompt than to another's (chance 50%), the judge's top 1 and top 5 of all things, and
-the Frechet and the kernel distance in the judge's features to the real pictures asked for (of few
-pictures the first is too large, the second is not); last, what the real pictures themselves score.
-Every prompt has noise of its own; with ``--draws`` all are drawn so often from other noise, the
-means are printed, and the standard errors of both distances by their draws.
+the Frechet and the kernel distance in the judge's features to as many other real pictures (of few
+pictures the first is too large, the second is not); last, what the real pictures that were asked
+for score themselves.  Every prompt has noise of its own, the same for all models; with ``--draws``
+all are drawn so often from other noise, the means are printed, and their standard errors by the
+draws, which leave the choice of prompts out.
 """
 
 from __future__ import annotations
@@ -125,15 +126,20 @@ def finished(run: Path) -> dict[str, float]:
     return {"images": last["images"], "loss": last["loss"]}
 
 
-def pairs(count: int) -> tuple[list[str], list[str], np.ndarray]:
-    """Prompts (name and style), their things, and the real pictures of just these."""
+def pairs(count: int) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
+    """Prompts (name and style), their things, the real pictures of just these, and as many others.
+
+    The others are for the distances: a picture drawn for the prompt of a real one is no sample
+    that is independent of it.
+    """
     source = EmojiSource()
     rows = [(source.metadata(i), i) for i in range(len(source))]
     rows = [(row, i) for row, i in rows if row["group"] != "flags"]
     rows.sort(key=lambda pair: seed_of(0, "equal time", pair[0]["file_name"]))
-    rows = rows[:count]
+    rows, others = rows[:count], rows[count : 2 * count]
     prompts = [f"{row['name_en'].lower()}, {STYLES[row['style']][0]}" for row, _ in rows]
-    return prompts, [r["thing"] for r, _ in rows], np.stack([source[i].image for _, i in rows])
+    real, other = (np.stack([source[i].image for _, i in some]) for some in (rows, others))
+    return prompts, [row["thing"] for row, _ in rows], real, other
 
 
 def premultiplied(pictures: list[Any]) -> np.ndarray:
@@ -143,13 +149,13 @@ def premultiplied(pictures: list[Any]) -> np.ndarray:
 
 
 def judged(
-    judge: Judge, images: np.ndarray, things: list[str], real: np.ndarray
+    judge: Judge, images: np.ndarray, things: list[str], other: np.ndarray
 ) -> dict[str, float]:
     scores = judge.scores(images)
     own = np.array([judge.labels.index(thing) for thing in things])
     rank = ranks(scores, own)
     rows = np.arange(len(own))
-    made, features = judge.features(images), judge.features(real)
+    made, features = judge.features(images), judge.features(other)
     return {
         "nearer": float((scores[rows, own] > scores[rows, np.roll(own, 1)]).mean()),
         "top 1": float((rank < 1).mean()),
@@ -160,7 +166,7 @@ def judged(
 
 
 def drawn(
-    model: Any, judge: Judge, prompts: list[str], things: list[str], real: np.ndarray, draws: int
+    model: Any, judge: Judge, prompts: list[str], things: list[str], other: np.ndarray, draws: int
 ) -> dict[str, float]:
     """What `judged` says on average of pictures drawn ``draws`` times, each from other noise.
 
@@ -171,10 +177,10 @@ def drawn(
     for turn in range(draws):
         numbers = range(turn * count, (turn + 1) * count)
         made = premultiplied(model.generate(prompts, numbers=numbers))
-        rounds.append(judged(judge, made, things, real))
+        rounds.append(judged(judge, made, things, other))
     found = {name: float(np.mean([one[name] for one in rounds])) for name in rounds[0]}
     if draws > 1:
-        for name in ("Frechet", "kernel"):
+        for name in rounds[0]:
             spread = np.std([one[name] for one in rounds], ddof=1)
             found[f"{name} error"] = float(spread / draws**0.5)
     return found
@@ -193,6 +199,8 @@ def main() -> None:
     parser.add_argument("--runs", nargs="*", type=Path, help="finished runs to judge, instead")
     parser.add_argument("-o", "--output", type=Path, default=Path("benchmarks/results/equal_time"))
     wanted = parser.parse_args()
+    if wanted.draws < 1:
+        parser.error("--draws must be at least 1")
     torch.set_num_threads(1)
     folders = {str(run): run for run in wanted.runs or []}
     seen = {name: finished(run) for name, run in folders.items()}
@@ -206,13 +214,13 @@ def main() -> None:
             words["model"] = wanted.text_model
         seen = trained(names, wanted.output, wanted.minutes, wanted.autoencoder, words)
     judge = Judge.load(wanted.judge)
-    prompts, things, real = pairs(wanted.things)
-    table = {"real pictures": judged(judge, real, things, real)}
+    prompts, things, real, other = pairs(wanted.things)
+    table = {"real pictures": judged(judge, real, things, other)}
     for name, folder in folders.items():
         model = sfumato.load(folder, device="cpu")
         size = sum(p.numel() for p in model.prompted.parameters()) / 1e6
         table[name] = {"millions": size, **seen[name]}
-        table[name] |= drawn(model, judge, prompts, things, real, wanted.draws)
+        table[name] |= drawn(model, judge, prompts, things, other, wanted.draws)
         row = ", ".join(f"{key} {value:.4g}" for key, value in table[name].items())
         print(f"{name}: {row}", flush=True)
     print("real pictures:", {k: round(v, 3) for k, v in table["real pictures"].items()})

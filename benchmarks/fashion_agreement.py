@@ -104,11 +104,17 @@ def main() -> None:
 
     model = sfumato.load(wanted.model, device="cpu")
     begin = time.perf_counter()
-    made = model.generate(names, wanted.count, wanted.seed, wanted.steps, wanted.guidance_scale)
+    asked = torch.arange(len(names)).repeat_interleave(wanted.count)
+    made = model.generate(
+        [names[number] for number in asked.tolist()],
+        seed=wanted.seed,
+        steps=wanted.steps,
+        guidance_scale=wanted.guidance_scale,
+        numbers=range(len(asked)),
+    )
     seconds = time.perf_counter() - begin
     # the pictures as they would be saved: eight bits a pixel
     arrays = np.stack([np.asarray(picture.convert("L")) for picture in made])
-    asked = torch.arange(len(names)).repeat_interleave(wanted.count)
     said = judged(judge, torch.from_numpy(arrays).float()[:, None] / 255)
     hits = int((said == asked).sum())
     low, high = wilson(hits, len(made))

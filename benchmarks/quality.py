@@ -120,6 +120,7 @@ def begun(options: argparse.Namespace) -> dict[str, Any]:
         "count": options.count,
         "threads": options.threads,
         "peers_precision": options.peers_precision,
+        "noise": "one a picture",  # ours was drawn from one for all classes once
     }
     file = options.o / _ROUNDS
     if not file.exists():

@@ -160,7 +160,8 @@ def main() -> None:
     judge = Judge.load(wanted.judge)
     captioned, classes, prompts, things, real = few_things(wanted.things, wanted.output / "data")
     facts = {
-        "minutes": wanted.minutes, "things": wanted.things, "pairs": PAIRS, "judge": judge.hash
+        "minutes": wanted.minutes, "things": wanted.things, "pairs": PAIRS, "judge": judge.hash,
+        "noise": "one a pair",
     }  # fmt: skip
     kept = wanted.output / "table.json"
     before = json.loads(kept.read_bytes()) if kept.is_file() else {}

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
 from misbehaving_server import Server
 
+from sfumato.cores import cores
+
 # tests in several processes (`pytest -n`) share the cores: a thread more than there are can make
 # a step ten times slower, and torch asks once, when it is first imported
 if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
-    assert "torch" not in sys.modules
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    os.environ["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
 
 # a machine that is busy with something else is no failure of ours
 settings.register_profile("default", deadline=None)
@@ -27,6 +27,20 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 # that a test starts in order to interrupt it
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many as this process may use; eight at most, since each holds libraries of its own."""
+    return min(cores(), 8)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """The tests of a file share what they prepare, so they stay together."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -76,6 +76,8 @@ def test_a_picture_is_asked_for_by_its_number(either: TextToImage) -> None:
         assert apart(one, other) <= 1
     *_, last = either.stream(["red heart", "cat"], seed=5, numbers=range(2, 4))
     assert last.state.samples == (2, 3)
+    with pytest.raises(SfumatoError, match="one or the other"):
+        either.stream(["red heart", "cat"], state=last.state, numbers=[2, 3])
 
 
 def test_many_pictures_are_made_in_parts_and_in_order(
@@ -353,7 +355,9 @@ def test_defaults_are_the_recipes(pixels: TextToImage) -> None:
         ({"count": -2}, "-2 pictures cannot be made. Ask"),
         ({"numbers": [0, 1]}, "2 numbers of pictures were given for 1 prompts times 1. Give"),
         ({"numbers": [0], "count": 2}, "1 numbers of pictures were given for 1 prompts times 2"),
-        ({"numbers": [-1]}, "at least 0"),
+        ({"numbers": [-1]}, "numbers of pictures must be whole and lie between 0 and 4294967295"),
+        ({"numbers": [1 << 32]}, "must be whole and lie"),
+        ({"numbers": [0.5]}, "must be whole and lie"),
         ({"steps": 0}, "0 steps lead nowhere. Take"),
         ({"sampler": "magic"}, "no sampler 'magic'. Take one of ddpm, ddim, euler"),
         ({"guidance_scale": math.nan}, "guidance scale of nan is not usable. Take"),

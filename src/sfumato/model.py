@@ -36,6 +36,9 @@ from sfumato.training.unfinished import parts_at
 
 QUANTILE = 0.995
 """Of dynamic thresholding, as in Imagen (2205.11487)."""
+NUMBERS = 1 << 32
+"""Pictures that a seed has: beyond them the noise comes again, see `diffusion.randomness`."""
+
 AT_ONCE = 16
 """Pictures sampled together: enough to keep a processor busy, few enough for its memory."""
 
@@ -134,8 +137,9 @@ class TextToImage:
             sampler: one of ddpm, ddim, euler, heun, dpm++2m.
             negative_prompt: what to stay away from; needs a guidance scale other than 1.
             size: side of the pictures handed back; the model's own by default.
-            numbers: which pictures of the seed, each at least 0; 0, 1, ... ``count`` - 1 for
-                every prompt by default.  Where given, one for each prompt, and count is 1.
+            numbers: which pictures of the seed, each at least 0 and below 2^32; 0, 1, ...
+                ``count`` - 1 for every prompt by default.  Where given, one for each prompt, and
+                count is 1.
         Raises:
             SfumatoError: for a request that cannot be met.
         """
@@ -170,11 +174,14 @@ class TextToImage:
         """The same walk, step by step, all pictures together.
 
         ``step.x0`` is the guess at that moment; `pictures` makes it visible.  ``state``, kept
-        from an earlier step, continues from there under these settings.
+        from an earlier step, continues from there under these settings, with the noise of its own
+        numbers.
         """
         wish = self.wish(
             prompts, count, seed, steps, guidance_scale, sampler, negative_prompt, numbers
         )
+        if state is not None and numbers is not None:
+            raise SfumatoError("A state knows the numbers of its pictures. Give one or the other.")
         if state is not None and len(state.x) != len(wish.prompts):
             raise SfumatoError(
                 f"The state holds {len(state.x)} pictures and {len(wish.prompts)} are asked for. "
@@ -237,10 +244,14 @@ class TextToImage:
             raise SfumatoError(f"{count} pictures cannot be made. Ask for at least 1.")
         if numbers is None:
             numbers = list(range(count)) * len(texts)
-        elif len(numbers) != len(texts) or count != 1 or min(numbers) < 0:
+        elif len(numbers) != len(texts) or count != 1:
             raise SfumatoError(
                 f"{len(numbers)} numbers of pictures were given for {len(texts)} prompts times "
-                f"{count}. Give one for each prompt, at least 0, and a count of 1."
+                f"{count}. Give one for each prompt, and a count of 1."
+            )
+        elif not all(0 <= n < NUMBERS and int(n) == n for n in numbers):
+            raise SfumatoError(
+                f"The numbers of pictures must be whole and lie between 0 and {NUMBERS - 1}."
             )
         sampling = self.recipe.sampling
         steps = sampling.steps if steps is None else steps
@@ -254,7 +265,7 @@ class TextToImage:
             raise SfumatoError(f"A guidance scale of {scale} is not usable. Take 1 to 10.")
         return Wish(
             [text for text in texts for _ in range(count)],
-            list(numbers),
+            [int(number) for number in numbers],
             seed,
             steps,
             scale,

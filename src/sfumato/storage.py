@@ -238,7 +238,10 @@ def _filled(build: Callable[[], _Module], weights: dict[str, Tensor], folder: Pa
 
 
 def _unfit(folder: Path) -> SfumatoError:
-    return SfumatoError(f"The weights in {folder} do not fit its recipe. Copy it again.")
+    return SfumatoError(
+        f"The weights in {folder} do not fit its recipe. Copy it again, or take "
+        "the version of Sfumato that trained it."
+    )
 
 
 def _unfollowed(folder: Path, error: Exception) -> SfumatoError:

@@ -435,35 +435,10 @@ def test_an_inner_model_does_not_choose_the_times_of_the_whole() -> None:
     assert (again.grid, again.steps) == ("uniform", 7)
 
 
-def test_training_times_move_with_the_levels() -> None:
-    def mean(recipe: Recipe, resolution: int) -> float | None:
-        return resolve(recipe, channels=3, resolution=resolution).diffusion.time_mean
-
-    unet = resolve(tiny.recipe(network={"name": "unet", **NETWORK}), channels=3, resolution=16)
-    two = recipe_around(unet, Start(inner="inner"))
-    assert mean(two, 32) == 0.549
-    grown = resolve(two, channels=3, resolution=32)
-    assert mean(recipe_around(grown, Start(inner="inner")), 64) == 0.973
-    # the law of the whole, whatever becomes of the recipe until it is settled
-    assert mean(changed(two, network={"level_power": 2.0}), 32) == 0.347
-    # a mean that was chosen moves by as much
-    chosen = changed(unet, diffusion={"time_mean": -0.4})
-    assert mean(recipe_around(chosen, Start(inner="inner")), 32) == pytest.approx(0.149)
-    assert mean(changed(two, diffusion={"time_mean": 0.0}), 32) == 0.0
-    # as the recipes of matryoshkas were before there was a law
-    older = changed(grown, diffusion={"time_mean": 0.0})
-    assert mean(recipe_around(older, Start(inner="inner")), 64) == 0.973
-
-
 @pytest.mark.parametrize(
-    ("wishes", "mean", "grid_of"),
-    [
-        ({"name": "matryoshka"}, 0.549, "log-snr"),
-        ({"name": "matryoshka", "levels": 3}, 0.973, "log-snr"),
-        ({}, 0.0, "uniform"),
-    ],
+    ("wishes", "grid_of"), [({"name": "matryoshka"}, "log-snr"), ({}, "uniform")]
 )
-def test_another_network_on_top_of_a_model_has_times_of_its_own(wishes, mean, grid_of) -> None:
+def test_another_network_on_top_of_a_model_has_times_of_its_own(wishes, grid_of) -> None:
     def on(model: Recipe, network: dict[str, Any], **stated: Any) -> Recipe:
         asked = on_top(model, {"network": network, **stated})
         return resolve(asked, channels=3, resolution=32)
@@ -471,11 +446,9 @@ def test_another_network_on_top_of_a_model_has_times_of_its_own(wishes, mean, gr
     plain = {"network": {"name": "unet", **NETWORK}, "data": {"resolution": 32}}
     unet = resolve(tiny.recipe(**plain), channels=3, resolution=32)
     found = on(unet, wishes)
-    assert (found.diffusion.time_mean, found.sampling.grid) == (mean, grid_of)
-    stated = on(unet, wishes, diffusion={"time_mean": 0.2}, sampling={"grid": "karras"})
-    assert (stated.diffusion.time_mean, stated.sampling.grid) == (0.2, "karras")
-    again = on(found, {"name": "unet", "levels": None})
-    assert (again.diffusion.time_mean, again.sampling.grid) == (0.0, "uniform")
+    assert found.sampling.grid == grid_of
+    assert on(unet, wishes, sampling={"grid": "karras"}).sampling.grid == "karras"
+    assert on(found, {"name": "unet", "levels": None}).sampling.grid == "uniform"
 
 
 def test_words_of_an_inner_model_need_nothing_to_be_learned(

@@ -5,12 +5,10 @@ import sys
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from sfumato.diffusion import Flow, LevelSchedule, Pyramid
 from sfumato.errors import SfumatoError
 from sfumato.training import law
 from sfumato.training.law import resolve
@@ -468,31 +466,6 @@ def test_the_same_parts_are_the_same_wish_in_any_order(parts: list[str]) -> None
     once = recipe_of({"start": {"take": sorted(set(parts))}})
     assert recipe_of({"start": {"take": parts}}) == once
     assert set(once.start.take) == set(parts)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 4), st.floats(0, 2), st.floats(0.02, 0.98))
-def test_all_levels_together_know_at_the_moved_time_what_the_lowest_knew(levels, power, t):
-    network = {"name": "matryoshka", "levels": levels, "level_power": power if levels > 1 else 1.0}
-    recipe = resolved(64, network=network, data={"resolution": 64})
-    moved = torch.logit(torch.tensor(t, dtype=torch.float64)) + recipe.diffusion.time_mean
-    flow = Flow()
-    schedule = LevelSchedule(flow, Pyramid.halving(64, levels).sides, power)
-    # what noisy pixels say of a plane they all show: the sum of their SNRs
-    alpha, sigma = schedule(torch.sigmoid(moved))
-    alone = flow.log_snr(torch.tensor(t, dtype=torch.float64)).exp() * schedule.sides[-1] ** 2
-    assert float(((alpha / sigma) ** 2).sum()) == pytest.approx(float(alone), rel=2e-3)
-
-
-def test_training_times_stay_where_they_are_without_levels_or_a_flow():
-    def mean(network: str, **diffusion: Any) -> float | None:
-        found = resolved(64, network={"name": network}, latent={"use": False}, diffusion=diffusion)
-        return found.diffusion.time_mean
-
-    assert mean("unet") == mean("patch-transformer") == 0.0
-    assert mean("matryoshka") == 0.549
-    assert mean("matryoshka", time_mean=0.0) == 0.0
-    assert mean("matryoshka", times="uniform") == mean("matryoshka", schedule="cosine") == 0.0
 
 
 @pytest.mark.parametrize(

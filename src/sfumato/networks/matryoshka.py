@@ -26,8 +26,9 @@ from sfumato.networks.layers import normalized, zero_init
 from sfumato.networks.unet import UNet
 from sfumato.networks.unet_blocks import Down, ResBlock, TimeAndText, Up, each_pixel, modulated
 
-NARROWEST = 8
-"""Channels that a shell has at least."""
+NARROWEST = 32
+"""Channels below which shells do not halve. Shells of 16 channels left a grain on pictures of 64
+pixels (docs/log.md)."""
 
 
 class Matryoshka(nn.Module):
@@ -39,8 +40,9 @@ class Matryoshka(nn.Module):
         channels: C of the pictures.
         side: of the highest resolution; the levels below have side / 2, side / 4, ...
         levels: how many, at least 1.
-        width: of the innermost `UNet`; a shell has half the width of what is inside it, so that
-            every level costs about the same.
+        width: of the innermost `UNet`; a shell has half the channels of what is inside it, so
+            that every level costs about the same; or, where that were fewer than `NARROWEST`,
+            these, or as many as the inside where that is narrower still.
         depth: residual blocks of a level on the way down, and as many on the way up.
         heads: of the innermost network's attention.
         condition_width: D of the condition.
@@ -69,7 +71,7 @@ class Matryoshka(nn.Module):
         inner = self.core.embed.out_channels
         self.shells = nn.ModuleList()
         for _ in range(levels - 1):
-            outer = max(NARROWEST, inner // 2)
+            outer = min(inner, max(NARROWEST, inner // 2))
             self.shells.append(Shell(channels, outer, inner, depth, condition_width))
             inner = outer
 

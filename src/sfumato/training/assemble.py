@@ -120,7 +120,6 @@ def diffusion(
     """
     wanted, pyramid = recipe.diffusion, pyramid_of(recipe)
     assert wanted.weight != "auto", "a recipe is resolved before it is followed"
-    assert wanted.time_mean is not None
     return Diffusion(
         prompted,
         pictures,

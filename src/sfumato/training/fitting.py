@@ -72,7 +72,7 @@ def check_use(recipe: Recipe, kind: str, heads: int) -> None:
         SfumatoError: naming the field.
     """
     tokens = recipe.conditioning.model_copy(update={"tokens": None}).length
-    law = {"heads": heads, "tokens": tokens, "time_mean": 0.0}
+    law = {"heads": heads, "tokens": tokens}
     for (section, field), instead in idle(recipe, kind).items():
         value = getattr(getattr(recipe, section), field)
         if value != law.get(field):

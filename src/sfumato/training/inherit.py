@@ -89,7 +89,7 @@ def _sections(start: Start) -> tuple[str, ...]:
 
 
 LEVELLED = ("name", "levels", "level_power")
-FOLLOW_LEVELS = {("diffusion", "time_mean"), ("sampling", "grid")}
+FOLLOW_LEVELS = {("sampling", "grid")}
 """What the law says by the levels of the network: those of another one say something else."""
 
 

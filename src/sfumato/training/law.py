@@ -55,7 +55,7 @@ from typing import Literal
 
 from sfumato.errors import SfumatoError
 from sfumato.training.fitting import check_use
-from sfumato.training.levels import levels_of, micro_batch_limit, time_mean
+from sfumato.training.levels import levels_of, micro_batch_limit
 from sfumato.training.recipe import changed
 from sfumato.training.sections import WIDEST, Recipe, Size, told
 
@@ -158,9 +158,7 @@ def resolve(
     if warmup is None:
         unplanned = training.minutes is not None or images is None
         warmup = UNPLANNED_WARMUP if unplanned else min(WARMUP, (images or 0) // 10)
-    wanted, mean = recipe.diffusion, recipe.diffusion.time_mean
-    if mean is None:
-        mean = time_mean(wanted, levels, network.level_power)
+    wanted = recipe.diffusion
     plain = use or network.name != "patch-transformer"
     target = wanted.target if wanted.target != "auto" else "flow" if plain else "x0"
     weight = wanted.weight
@@ -184,7 +182,7 @@ def resolve(
         },
         conditioning={"kind": kind, "tokens": recipe.conditioning.length},
         latent={"use": use},
-        diffusion={"target": target, "weight": weight, "time_mean": mean},
+        diffusion={"target": target, "weight": weight},
         sampling={"threshold": _threshold(recipe.sampling.threshold, latents=use), "grid": grid},
         training={
             "images": images,

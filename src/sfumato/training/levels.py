@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
 from sfumato.errors import SfumatoError
-from sfumato.training.sections import Diffusion, Recipe, told
+from sfumato.training.sections import Recipe, told
 
 MATRYOSHKA = "matryoshka"
 LEVELS = 2
@@ -57,27 +55,6 @@ def levels_of(recipe: Recipe, resolution: int) -> int | None:
             "Give one for each, highest resolution first, or none."
         )
     return levels
-
-
-def time_mean(diffusion: Diffusion, levels: int | None, power: float) -> float:
-    """Mean of the logits of training times at which all levels know what the lowest knew at 0.
-
-    A level of s times the lowest side has the lowest one's SNR over s^power, and averaged over s^2
-    pixels s^(2 - power) times as much to say of the coarse picture.  The noise of the levels is
-    independent, so together they know K = sum s^(2 - power) times as much; and as the SNR of a
-    flow is (1/t - 1)^2, at logit(t) + ln(K) / 2 that is what the lowest level alone knew at t.
-    Without it the times at which shapes are decided are hardly trained (docs/log.md).
-
-    Args:
-        levels: of a matryoshka; None for networks without.
-        power: of the levels' SNR, see `LevelSchedule`.
-    Returns:
-        To three digits; 0 without further levels, and for other times or schedules.
-    """
-    if diffusion.times != "logit-normal" or diffusion.schedule != "flow":
-        return 0.0
-    known = sum(2 ** (level * (2 - power)) for level in range(levels or 1))
-    return round(math.log(known) / 2, 3)
 
 
 def micro_batch_limit(recipe: Recipe, side: int, limit: int) -> int:

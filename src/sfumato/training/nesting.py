@@ -8,14 +8,13 @@ from torch import nn
 
 from sfumato.errors import SfumatoError
 from sfumato.networks.matryoshka import Matryoshka
-from sfumato.training.levels import time_mean
 from sfumato.training.recipe import changed
 from sfumato.training.sections import Recipe, Start, told
 
 INNER = "inner"
 """The part that can be frozen: all of a matryoshka but its outermost level."""
 NESTABLE = ("matryoshka", "unet")
-KEPT = ("conditioning", "latent")
+KEPT = ("conditioning", "latent", "diffusion")
 """Of the inner model's recipe, what holds for the whole too."""
 
 
@@ -58,7 +57,6 @@ def around(inner: Recipe, start: Start, levels: int | None = None) -> Recipe:
             "level_weights": (),
         },
         **{name: getattr(inner, name).model_dump() for name in KEPT},
-        diffusion=_times(inner, has, levels),
         **_sampling(inner, has),
     )
 
@@ -67,18 +65,6 @@ def _sampling(inner: Recipe, levels: int) -> dict[str, Any]:
     """The inner model's, but for the times of steps, which one level leaves to the whole."""
     own = inner.sampling.model_dump()
     return {"sampling": own if levels > 1 else {**own, "grid": "auto"}}
-
-
-def _times(inner: Recipe, has: int, levels: int) -> dict[str, Any]:
-    """The inner model's; training times that were chosen move with the levels, as the law's do.
-
-    0 was chosen by nobody: it is what all models had before there was a law.
-    """
-    own, power = inner.diffusion, inner.network.level_power
-    assert own.time_mean is not None
-    law, whole = (time_mean(own, number, power) for number in (has, levels))
-    moved = None if own.time_mean in (0.0, law) else round(own.time_mean - law + whole, 3)
-    return {**own.model_dump(), "time_mean": moved}
 
 
 def nest(network: nn.Module, inner: nn.Module, recipe: Recipe) -> None:

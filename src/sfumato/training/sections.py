@@ -156,7 +156,7 @@ class Diffusion(Section):
     chain: Annotated[int, Field(ge=2, le=100_000)] = 1000  # steps T of betas; a flow has none
     target: Literal["auto", "x0", "eps", "v", "flow"] = "auto"
     times: Literal["uniform", "logit-normal"] = "logit-normal"
-    time_mean: float | None = None  # of the logits
+    time_mean: float = 0.0  # of the logits
     time_std: Rate = 1.0
     weight: Literal["auto", "uniform", "min-snr", "velocity"] = "auto"
 

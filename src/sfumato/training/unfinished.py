@@ -98,4 +98,10 @@ def _statistics(path: Path) -> tuple[Tensor, Tensor]:
 
 def _fill(module: nn.Module, kept: checkpoint.Checkpoint) -> None:
     """Buffers from the weights, parameters from their average."""
-    module.load_state_dict({**kept.tensors["weights"], **kept.tensors["ema"]})
+    try:
+        module.load_state_dict({**kept.tensors["weights"], **kept.tensors["ema"]})
+    except RuntimeError as error:
+        raise SfumatoError(
+            "The checkpoint does not fit the recipe beside it. Take the version of Sfumato that "
+            "trained it, or train again."
+        ) from error
