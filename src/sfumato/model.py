@@ -17,15 +17,18 @@ from sfumato.conditioning.prompted import Prompted
 from sfumato.conditioning.template import wrapped
 from sfumato.device import enough_memory, pick_device
 from sfumato.diffusion import (
+    LOG_SNR_RANGE,
     SAMPLERS,
     Denoises,
     Guided,
+    Schedule,
     State,
     Step,
     Thresholded,
     grid,
     sample,
     start,
+    time_at,
 )
 from sfumato.errors import SfumatoError
 from sfumato.networks.autoencoder import Autoencoder
@@ -38,6 +41,9 @@ QUANTILE = 0.995
 """Of dynamic thresholding, as in Imagen (2205.11487)."""
 NUMBERS = 1 << 32
 """Pictures that a seed has: beyond them the noise comes again, see `diffusion.randomness`."""
+
+UNTRAINED = 0.005
+"""Share of the training times that lie below the last of a walk."""
 
 AT_ONCE = 16
 """Pictures sampled together: enough to keep a processor busy, few enough for its memory."""
@@ -55,6 +61,16 @@ def load(path: str | Path | None = None, device: str = "auto") -> TextToImage:
     where = pick_device(device)
     parts = parts_at(path)
     return TextToImage(parts.recipe, parts.prompted, parts.autoencoder, parts.card, where)
+
+
+def _cleanest(recipe: Recipe, schedule: Schedule) -> float:
+    """The log-SNR at which steps that follow it end: no cleaner than what was trained.
+
+    A network asked for the last noise where it hardly learned leaves a grain (docs/log.md).
+    """
+    law = recipe.diffusion
+    t = time_at(UNTRAINED, law.times, law.time_mean, law.time_std)
+    return min(max(float(schedule.common.log_snr(t)), 0.0), LOG_SNR_RANGE[1])
 
 
 @dataclass(frozen=True)
@@ -306,7 +322,8 @@ class TextToImage:
             state = start(latent_shape(self.recipe), indices, wish.seed)
             state = State(state.x.to(self.device), state.t, state.samples, state.seed)
         spacing = sampling.grid if sampling.grid != "auto" else "uniform"  # never resolved
-        times = grid(wish.steps, denoiser.schedule, spacing)
+        clean = _cleanest(self.recipe, denoiser.schedule)
+        times = grid(wish.steps, denoiser.schedule, spacing, clean=clean)
         sampler = SAMPLERS[wish.sampler]
         with enough_memory():
             yield from sample(denoiser, state, times, sampler, self.condition(prompts))

@@ -84,3 +84,16 @@ def test_bad_arguments_are_refused():
     for rho in (0.0, -7.0, math.nan):
         with pytest.raises(ValueError, match="rho"):
             grid(5, Flow(), "karras", rho)
+
+
+@pytest.mark.parametrize("spacing", ["log-snr", "karras"])
+@pytest.mark.parametrize("clean", [-2.0, 5.0, 8.0])
+def test_the_clean_end_is_where_it_is_asked_for(spacing, clean):
+    times = grid(9, Flow(), spacing, clean=clean)
+    assert float(Flow().log_snr(times[-2])) == pytest.approx(clean)
+    assert (times[1:] < times[:-1]).all() and times[-1] == 0
+
+
+def test_a_walk_that_ends_before_it_begins_is_refused():
+    with pytest.raises(ValueError, match="cannot end at -10"):
+        grid(9, Flow(), "log-snr", clean=-10.0)

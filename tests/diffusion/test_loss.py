@@ -17,6 +17,7 @@ from sfumato.diffusion import (
     Mixture,
     cosine,
     linear_betas,
+    time_at,
     times,
     weight,
 )
@@ -190,6 +191,15 @@ def test_logit_normal_times_follow_their_law(mean, std):
         z = (math.log(bound / (1 - bound)) - mean) / std
         expected = (1 + math.erf(z / math.sqrt(2))) / 2
         assert float((t < bound).double().mean()) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(("law", "mean", "std"), [("uniform", 0, 1), ("logit-normal", 0.4, 0.8)])
+@pytest.mark.parametrize("share", [0.005, 0.3, 0.9])
+def test_the_time_below_which_a_share_lies(law, mean, std, share):
+    t = times(range(20_000), 5, law, mean, std)
+    assert float((t < time_at(share, law, mean, std)).double().mean()) == pytest.approx(
+        share, abs=2e-4
+    )
 
 
 def test_logit_normal_is_standard_by_default():

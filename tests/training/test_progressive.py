@@ -426,6 +426,24 @@ def test_the_default_times_give_every_level_its_spread(levels: int) -> None:
         assert float(level.mean()) == pytest.approx(0.3, abs=0.006)
 
 
+@pytest.mark.parametrize(
+    ("law", "log_snr"),
+    [
+        ({}, 5.15),  # of 200 training times one lies below sigmoid(-2.576)
+        ({"time_mean": 0.5}, 4.15),
+        ({"time_std": 0.5}, 2.58),
+        ({"times": "uniform"}, 10.0),  # trained up to 10.6, and the spacing ends at 10
+    ],
+)
+def test_a_walk_ends_no_cleaner_than_was_trained(law: dict[str, Any], log_snr: float) -> None:
+    network = {"name": "matryoshka", "levels": 2, **NETWORK}
+    model = tiny.model(32, 3, network=network, diffusion=law)
+    *_, before, last = model.stream("a cat", steps=6, guidance_scale=1)
+    assert (before.s, last.s) == (last.t, 0.0)
+    found = float(model.denoiser.schedule.common.log_snr(last.t))
+    assert found == pytest.approx(log_snr, abs=0.01)
+
+
 def test_an_inner_model_does_not_choose_the_times_of_the_whole() -> None:
     plain = resolve(tiny.recipe(network={"name": "unet", **NETWORK}), channels=3, resolution=16)
     whole = recipe_around(plain, Start(inner="inner"))

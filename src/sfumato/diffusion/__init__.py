@@ -1,9 +1,9 @@
 """The mathematics of diffusion: tensors in, tensors out, nothing else of ours imported."""
 
 from sfumato.diffusion.denoiser import Denoiser, Denoises
-from sfumato.diffusion.grid import grid
+from sfumato.diffusion.grid import LOG_SNR_RANGE, grid
 from sfumato.diffusion.guidance import Guided, Thresholded
-from sfumato.diffusion.loss import DiffusionLoss, times, weight
+from sfumato.diffusion.loss import DiffusionLoss, time_at, times, weight
 from sfumato.diffusion.oracle import Mixture
 from sfumato.diffusion.pyramid import LevelSchedule, Pyramid
 from sfumato.diffusion.sampler import (
@@ -30,6 +30,7 @@ from sfumato.diffusion.state import State, Step, noised, start
 from sfumato.diffusion.target import TARGETS, Target
 
 __all__ = [
+    "LOG_SNR_RANGE",
     "CHAINS",
     "DDIM",
     "DDPM",
@@ -61,6 +62,7 @@ __all__ = [
     "sample",
     "scaled_linear_betas",
     "start",
+    "time_at",
     "times",
     "weight",
 ]

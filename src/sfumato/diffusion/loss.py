@@ -37,13 +37,21 @@ def times(
         ValueError: for an unknown law, or std <= 0 where it is used.
     """
     u = stratified(indices, seed, "time").clamp(1e-6, 1 - 1e-6)
+    # one by one: a vectorised sigmoid rounds by the place in the batch, and times must not
+    found = [time_at(share, law, mean, std) for share in u.tolist()]
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def time_at(share: float, law: TimeLaw = "uniform", mean: float = 0.0, std: float = 1.0) -> float:
+    """The time below which a share, 0 < share < 1, of the training times lies.
+
+    Raises:
+        ValueError: as `times`.
+    """
     if law == "uniform":
-        return u
+        return share
     if law == "logit-normal":
-        # one by one: a vectorised sigmoid rounds by the place in the batch, and times must not
-        law_of_logits = NormalDist(mean, std)
-        logits = [law_of_logits.inv_cdf(share) for share in u.tolist()]
-        return torch.tensor([1 / (1 + math.exp(-logit)) for logit in logits], dtype=torch.float64)
+        return 1 / (1 + math.exp(-NormalDist(mean, std).inv_cdf(share)))
     raise ValueError(f"unknown law of times {law!r}: take 'uniform' or 'logit-normal'")
 
 
