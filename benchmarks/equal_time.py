@@ -54,7 +54,7 @@ CONTENDERS: dict[str, dict[str, dict[str, Any]]] = {
     "U-Net, latents, patch 1": {"latent": LATENT, "network": {**UNET, "patch": 1}},
     "transformer, pixels, patch 8": {"latent": PIXELS, "network": {"patch": 8}},
     "U-Net, pixels, patch 4": {"latent": PIXELS, "network": {**UNET, "patch": 4}},
-    # 2.58 and 2.70 million parameters
+    # 2.58 and 2.78 million parameters
     "unet, pixels": {
         "latent": PIXELS,
         "network": {"name": "unet", "size": "tiny"},

@@ -90,6 +90,9 @@ def test_many_pictures_are_made_in_parts_and_in_order(
     parts = pixels.generate(prompts, count=7, seed=1)
     assert max(apart(a, b) for a, b in zip(whole, parts, strict=True)) <= 2
     assert apart(whole[14], pixels.generate("a cat", seed=1)[0]) <= 2
+    turned = pixels.generate(prompts * 7, seed=1, numbers=[k for k in range(7) for _ in prompts])
+    in_order = [turned[3 * k + place] for place in range(3) for k in range(7)]
+    assert max(apart(a, b) for a, b in zip(whole, in_order, strict=True)) <= 2
 
 
 @settings(max_examples=15)
