@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_modules import benchmarks
 from PIL import Image
 from pretend_judge import PretendJudge
 from scipy.ndimage import gaussian_filter
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-
-if not (BENCHMARKS / "more_steps.py").is_file():
-    pytest.skip("benchmarks are not here", allow_module_level=True)
-
-sys.path.insert(0, str(BENCHMARKS))
-try:
-    import more_steps
-finally:
-    sys.path.remove(str(BENCHMARKS))
+(more_steps,) = benchmarks("more_steps")
 
 SIDE, COUNT = 32, 24
 

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
+from benchmark_modules import benchmarks
 from PIL import Image
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-
-if not (BENCHMARKS / "equal_time.py").is_file():
-    pytest.skip("benchmarks are not here", allow_module_level=True)
-
-sys.path.insert(0, str(BENCHMARKS))
-try:
-    import equal_time
-    import quality_ours
-    import text_encoders
-finally:
-    sys.path.remove(str(BENCHMARKS))
+equal_time, quality_ours, text_encoders = benchmarks("equal_time", "quality_ours", "text_encoders")
 
 
 class Recorder:

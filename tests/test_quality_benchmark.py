@@ -12,24 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_modules import BENCHMARKS, benchmarks
 
 from sfumato.errors import SfumatoError
 
-ROOT = Path(__file__).resolve().parents[1]
-BENCHMARKS = ROOT / "benchmarks"
+ROOT = BENCHMARKS.parent
 
-if not (BENCHMARKS / "quality.py").is_file():
-    pytest.skip("benchmarks are not here", allow_module_level=True)
-
-sys.path.insert(0, str(BENCHMARKS))
-try:
-    import quality
-    import quality_contenders
-    import quality_score
-    import quality_task
-    import quality_worker
-finally:
-    sys.path.remove(str(BENCHMARKS))
+quality, quality_contenders, quality_score, quality_task, quality_worker = benchmarks(
+    "quality", "quality_contenders", "quality_score", "quality_task", "quality_worker"
+)
 
 
 def measured(name: str, seed: int, minutes: float = 5.0, **changes: float) -> dict[str, Any]:
