@@ -101,8 +101,7 @@ def read_parts(folder: Path) -> Parts:
         SfumatoError: if there is no intact model.
     """
     found = opened(folder)
-    recipe, contents = found.recipe, found.contents
-    vocabulary = _vocabulary(found, folder)
+    recipe, contents, vocabulary = found.recipe, found.contents, _vocabulary(found, folder)
     weights = tensors_in(contents["model.safetensors"], folder)
     # every block has weights, a U-Net's level several blocks; what is deeper need not be tried
     layers = recipe.conditioning.layers if vocabulary.tokenizer else 0
@@ -238,10 +237,8 @@ def _filled(build: Callable[[], _Module], weights: dict[str, Tensor], folder: Pa
 
 
 def _unfit(folder: Path) -> SfumatoError:
-    return SfumatoError(
-        f"The weights in {folder} do not fit its recipe. Copy it again, or take "
-        "the version of Sfumato that trained it."
-    )
+    cure = "Copy it again, or take the version of Sfumato that trained it."
+    return SfumatoError(f"The weights in {folder} do not fit its recipe. {cure}")
 
 
 def _unfollowed(folder: Path, error: Exception) -> SfumatoError:
