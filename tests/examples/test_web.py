@@ -30,7 +30,8 @@ def test_as_many_pictures_as_asked_and_the_way_if_wanted(module, model):
     wanted = model.generate("red heart", count=2, seed=7)
     assert [p.tobytes() for p in pictures] == [p.tobytes() for p in wanted] and way == []
     pictures, way = draw("red heart", 1, True, 7)
-    assert pictures[0].tobytes() == wanted[0].tobytes()
+    # alone: in company the last bit may round otherwise
+    assert pictures[0].tobytes() == model.generate("red heart", seed=7)[0].tobytes()
     assert [label for _, label in way] == ["t = 1.00", "t = 0.75", "t = 0.50", "t = 0.25"]
     told: list[tuple[int, int]] = []
     draw("red heart", progress=told.append)
