@@ -88,9 +88,8 @@ def _sections(start: Start) -> tuple[str, ...]:
     return SECTIONS if start.inner or {"network", "text"} & set(start.take) else ("latent",)
 
 
-LEVELLED = ("name", "levels", "level_power")
-FOLLOW_LEVELS = {("sampling", "grid")}
-"""What the law says by the levels of the network: those of another one say something else."""
+LEVELLED = ("name", "levels")
+"""Of a network, what the law looks at for the grid: another one has a grid of its own."""
 
 
 def on_top(model: Recipe, wishes: Mapping[str, Mapping[str, Any]]) -> Recipe:
@@ -103,7 +102,7 @@ def on_top(model: Recipe, wishes: Mapping[str, Mapping[str, Any]]) -> Recipe:
     asked = changed(changed(model, conditioning=gone), **wishes)
     unused = set(idle(asked, asked.conditioning.kind))
     if any(getattr(asked.network, name) != getattr(model.network, name) for name in LEVELLED):
-        unused |= FOLLOW_LEVELS
+        unused.add(("sampling", "grid"))
     for section, field in unused:
         if field not in wishes.get(section, {}):
             asked = changed(asked, **{section: {field: default(section, field)}})
